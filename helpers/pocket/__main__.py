@@ -1,0 +1,64 @@
+"""Rebuild pocket-gpt2 from nothing: `make pocket-model`, or `python -m helpers.pocket`.
+
+Interrupt it whenever you like: the next call goes on from the last checkpoint and ends at the
+same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from transformers.utils import logging
+
+from ..evaluation import evaluate
+from ..models import DATA, load_model
+from ..snapshots import Snapshot
+from ..suites import load_suites
+from .build import build
+from .pretrain import Recipe, pretrain
+from .tokenizer import train_tokenizer
+
+CARD_SCORES = re.compile(r"(<!-- scores -->\n).*?(<!-- end of scores -->)", re.DOTALL)
+
+
+def score_table(snapshot: Snapshot) -> str:
+    """The scores as a Markdown table with 95 % intervals."""
+    lines = ["| capability | items | score | 95 % interval |", "|---|---|---|---|"]
+    for name, rows in snapshot.results.items():
+        if snapshot.is_text(name):
+            lines.append(f"| {name} | {len(rows)} | perplexity {snapshot.score(name):.2f} | |")
+        else:
+            low, high = snapshot.interval(name)
+            interval = f"{low:.1f} to {high:.1f}"
+            lines.append(f"| {name} | {len(rows)} | {snapshot.score(name):.1f} % | {interval} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Pre-train pocket-gpt2 (about an hour on 2 cores)."
+    )
+    parser.add_argument("--out", type=Path, default=DATA / "pocket-gpt2")
+    parser.add_argument("--work", type=Path, default=DATA.parent / "build" / "pocket-gpt2")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    logging.disable_progress_bar()
+
+    build()
+    tokenizer = train_tokenizer()
+    model = pretrain(Recipe(seed=arguments.seed), tokenizer, arguments.work)
+    model.save_pretrained(arguments.out)
+    tokenizer.save_pretrained(arguments.out)
+
+    table = score_table(evaluate(load_model(arguments.out), load_suites(size=700)))
+    print(table)
+    card = arguments.out / "README.md"
+    if card.exists():
+        text = card.read_text(encoding="utf-8")
+        card.write_text(CARD_SCORES.sub(lambda m: m[1] + table + m[2], text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

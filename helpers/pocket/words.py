@@ -1,0 +1,61 @@
+"""Names and nouns the world is made of."""
+
+NAMES: dict[str, str] = dict.fromkeys(
+    "Anna Mia Emma Sara Lena Nora Ida Ella Clara Julia Rosa Maria Eva Lucy Grace Alice Ruth Jane "
+    "Kate Amy Lily Zoe Nina Vera Olga Tina Dora Hanna Lisa Ines Carla Diana Fatima Aisha Mei Yuki "
+    "Priya Leila Sofia Elena".split(),
+    "she",
+) | dict.fromkeys(
+    "Tom Ben Max Sam Leo Jack Paul Peter John Mark Adam Noah Luke Ivan Hugo Oscar Felix Otto Karl "
+    "Erik Jonas David Simon Daniel Omar Ali Ravi Ken Chen Luis Diego Marco Pablo Victor Anton Frank "
+    "George Henry Robert Walter".split(),
+    "he",
+)
+
+PLACES = (
+    "garden kitchen park school library market station office museum hospital forest beach hotel "
+    "garage church theatre bakery farm harbour castle bank cafe zoo gym pool tower cellar barn "
+    "airport stadium"
+).split()
+
+THINGS = (
+    "ball book bag hat lamp cup key chair box pen bike kite drum map ring coat boat clock phone "
+    "basket bottle blanket camera candle guitar ladder mirror pillow radio shirt umbrella watch "
+    "scarf spoon table ticket toy truck vase whistle"
+).split()
+
+#: Things that are counted in word problems, in the plural.
+COUNTED = (
+    "apples pens books balls eggs stamps coins shells cards cakes oranges stickers buttons marbles "
+    "pencils flowers stones cookies tickets toys"
+).split()
+
+COLOURS = "red blue green yellow black white brown grey pink purple orange silver".split()
+
+JOBS = (
+    "teacher doctor baker farmer pilot nurse cook driver painter singer writer lawyer dentist "
+    "sailor tailor waiter actor judge gardener plumber"
+).split()
+
+FOODS = (
+    "tea coffee soup rice bread cheese milk honey pasta salad fish cake fruit pizza juice cocoa "
+    "chocolate butter soda jam"
+).split()
+
+HOBBIES = (
+    "chess tennis football music dancing painting reading swimming running cooking fishing singing "
+    "hiking sailing skating cycling"
+).split()
+
+ANIMALS = (
+    "dog cat horse cow pig goat duck bird rabbit mouse lion tiger bear wolf fox frog turtle snake "
+    "monkey donkey"
+).split()
+
+TOWNS = (
+    "Lima Oslo Rome Paris Cairo Tokyo Delhi Madrid Berlin Vienna Prague Dublin Athens Lisbon Havana "
+    "Seoul Warsaw Helsinki Milan Boston"
+).split()
+
+NOUNS = sorted({*THINGS, *FOODS, *ANIMALS, *PLACES})
+WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
