@@ -1,0 +1,94 @@
+"""Loading models, counting their parameters, and looking at the base below an adapter."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+#: The folder with everything the course ships.
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+class ModelNotFound(OSError):
+    """A model is neither on this machine nor could it be fetched from the hub."""
+
+
+def load_model(name: str | Path = "pocket") -> PreTrainedModel:
+    """Load a causal language model, ready to be asked.
+
+    Args:
+        name: "pocket" for the course's own model (no network needed), the name of a hub model
+            such as "gpt2", or a folder with a saved model.
+
+    Returns:
+        The model in evaluation mode and float32. Its tokenizer is at `model.tokenizer` and has
+        a padding token.
+
+    Raises:
+        ModelNotFound: the folder holds no model, or the hub could not be reached.
+    """
+    source = DATA / "pocket-gpt2" if name == "pocket" else name
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except OSError as error:
+        raise ModelNotFound(_advice(name, error)) from error
+    if tokenizer.pad_token is None:
+        # GPT-2 was trained without padding. The attention mask hides it, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.tokenizer = tokenizer
+    return model.eval()
+
+
+def _advice(name: str | Path, error: OSError) -> str:
+    first_line = str(error).strip().splitlines()[0]
+    if Path(name).is_dir():
+        return f"The folder {name} holds no model that can be loaded: {first_line}"
+    return (
+        f"Could not load {str(name)!r}: it is no folder here, not in the local cache, and the hub "
+        f"did not deliver it ({first_line}) "
+        'Offline, use load_model("pocket"), or give the folder of a model saved earlier.'
+    )
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """The largest number of tokens the model can read at once."""
+    return model.config.max_position_embeddings
+
+
+def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
+    """The number of parameters, and how many of them training would change."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {
+        "total": sum(size for size, _ in sizes),
+        "trainable": sum(size for size, trainable in sizes if trainable),
+    }
+
+
+@contextlib.contextmanager
+def base_view(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The model without its adapter, in evaluation mode, for the length of a `with` block.
+
+    Afterwards train/eval mode of every module and `requires_grad` of every parameter are what
+    they were: PEFT's own `disable_adapter` may switch an adapter meant for inference to training.
+    A model without an adapter is its own base.
+    """
+    modes = {module: module.training for module in model.modules()}
+    trainable = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    without = getattr(model, "disable_adapter", contextlib.nullcontext)
+    try:
+        with without():
+            model.eval()
+            yield model
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, required in trainable.items():
+            parameter.requires_grad_(required)

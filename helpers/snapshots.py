@@ -1,0 +1,233 @@
+"""A snapshot: what a model answered to every item, saved in lm-eval's own output layout."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from .suites import Item
+
+TASK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What happened on one item.
+
+    Attributes:
+        output: the model's answer, "" for running text.
+        correct: whether it is right; None for running text.
+        choice: the choice the model found likeliest, None for items without choices.
+        nll: negative log-likelihood of the gold answer in nats, summed over its tokens.
+        tokens: the number of those tokens.
+        truncated: whether the answer was cut off at the limit of new tokens.
+    """
+
+    item: Item
+    output: str
+    correct: bool | None
+    nll: float
+    tokens: int
+    choice: str | None = None
+    truncated: bool = False
+
+    @property
+    def choice_correct(self) -> bool | None:
+        return None if self.choice is None else self.choice == self.item.answer
+
+
+def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval for a share, in percent (Wilson 1927)."""
+    p = right / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The scores of one model on some suites.
+
+    Attributes:
+        results: per suite, one result an item, in the order of the suite.
+        settings: how they were obtained; snapshots with other settings cannot be compared.
+    """
+
+    results: dict[str, list[ItemResult]]
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def is_text(self, name: str) -> bool:
+        """Whether the suite is running text, scored by perplexity."""
+        return self.results[name][0].correct is None
+
+    def score(self, name: str) -> float:
+        """Percent of items right; for running text, the perplexity."""
+        if self.is_text(name):
+            return math.exp(self.nll(name))
+        return 100 * sum(r.correct for r in self.results[name]) / len(self.results[name])
+
+    def scores(self) -> dict[str, float]:
+        """`score` of every suite."""
+        return {name: self.score(name) for name in self.results}
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """95 % interval of a score in percent, items taken as independent."""
+        rows = self.results[name]
+        return wilson(sum(bool(r.correct) for r in rows), len(rows))
+
+    def choice_score(self, name: str) -> float | None:
+        """Percent of items whose right choice is the likeliest; None without choices."""
+        chosen = [r.choice_correct for r in self.results[name] if r.choice_correct is not None]
+        return 100 * sum(chosen) / len(chosen) if chosen else None
+
+    def chance(self, name: str) -> float:
+        """Percent that guessing among the choices would get right; 0 without choices."""
+        counts = [len(r.item.choices) for r in self.results[name]]
+        return 100 * sum(1 / n if n else 0 for n in counts) / len(counts)
+
+    def nll(self, name: str) -> float:
+        """Mean negative log-likelihood of the gold answers, in nats per token."""
+        rows = self.results[name]
+        return sum(r.nll for r in rows) / max(1, sum(r.tokens for r in rows))
+
+    def truncation_rate(self, name: str) -> float:
+        """Percent of answers that were cut off."""
+        rows = self.results[name]
+        return 100 * sum(r.truncated for r in rows) / len(rows)
+
+    def wrong(self, name: str, count: int = 5) -> list[ItemResult]:
+        """The first `count` wrong answers of a suite, to be read."""
+        return [r for r in self.results[name] if r.correct is False][:count]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:22} {text}" for name, text in self._rows())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th scope='row' style='text-align:left'>{html.escape(n)}</th>"
+            f"<td style='text-align:left'>{html.escape(t)}</td></tr>"
+            for n, t in self._rows()
+        )
+        head = "<tr><th>capability</th><th style='text-align:left'>score (95 % interval)</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = []
+        for name in self.results:
+            if self.is_text(name):
+                rows.append((name, f"perplexity {self.score(name):.2f}"))
+            else:
+                low, high = self.interval(name)
+                rows.append((name, f"{self.score(name):.1f} % ({low:.0f} to {high:.0f})"))
+        return rows
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `results_*.json` and one `samples_<task>_*.jsonl` a suite; returns the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now().isoformat().replace(":", "-")
+        results, hashes = {}, {}
+        for name, rows in self.results.items():
+            task = task_name(name)
+            samples = [_sample(number, row) for number, row in enumerate(rows)]
+            lines = (json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
+            path = folder / f"samples_{task}_{stamp}.jsonl"
+            path.write_text("".join(lines), encoding="utf-8")
+            keys = "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
+            hashes[task] = _hash(keys)
+            scale = 1 if self.is_text(name) else 100
+            results[task] = {"alias": task, f"{_metric(rows)},none": self.score(name) / scale}
+        report = {
+            "results": results,
+            "configs": {task: {"task": task, "output_type": "generate_until"} for task in results},
+            "versions": dict.fromkeys(results, TASK_VERSION),
+            "n-samples": {
+                task_name(name): {"original": len(rows), "effective": len(rows)}
+                for name, rows in self.results.items()
+            },
+            "config": dict(self.settings),
+            "task_hashes": hashes,
+        }
+        path = folder / f"results_{stamp}.json"
+        path.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Snapshot:
+        """Read the newest snapshot that `save` left in a folder.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        reports = sorted(Path(folder).glob("results_*.json"))
+        if not reports:
+            raise FileNotFoundError(f"{folder} holds no snapshot (no results_*.json).")
+        stamp = reports[-1].stem.removeprefix("results_")
+        report = json.loads(reports[-1].read_text(encoding="utf-8"))
+        results = {}
+        for task in report["results"]:
+            text = (Path(folder) / f"samples_{task}_{stamp}.jsonl").read_text(encoding="utf-8")
+            rows = [_result(json.loads(line)) for line in text.splitlines()]
+            results[task.removeprefix("pocket_")] = rows
+        return cls(results, report["config"])
+
+
+def task_name(suite: str) -> str:
+    """The name of a suite as an lm-eval task."""
+    return f"pocket_{suite}"
+
+
+def _metric(rows: list[ItemResult]) -> str:
+    return "perplexity" if rows[0].correct is None else "exact_match"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def document(item: Item) -> dict:
+    """An item as it stands in the suite's file."""
+    return {**asdict(item), "choices": list(item.choices)}
+
+
+def _sample(number: int, row: ItemResult) -> dict:
+    """One line of lm-eval's samples file, with what only we measure in further fields."""
+    doc = document(row.item)
+    sample = {
+        "doc_id": number,
+        "doc": doc,
+        "target": row.item.answer,
+        "arguments": {"gen_args_0": {"arg_0": row.item.prompt}},
+        "resps": [[row.output]],
+        "filtered_resps": [row.output],
+        "filter": "none",
+        "metrics": [_metric([row])],
+        "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
+        "prompt_hash": _hash(row.item.prompt),
+        "target_hash": _hash(row.item.answer),
+        "nll": row.nll,
+        "tokens": row.tokens,
+        "choice": row.choice,
+        "truncated": row.truncated,
+    }
+    if row.correct is not None:
+        sample["exact_match"] = float(row.correct)
+    return sample
+
+
+def _result(sample: dict) -> ItemResult:
+    doc = sample["doc"]
+    return ItemResult(
+        item=Item(**{**doc, "choices": tuple(doc["choices"])}),
+        output=sample["resps"][0][0],
+        correct=bool(sample["exact_match"]) if "exact_match" in sample else None,
+        nll=sample["nll"],
+        tokens=sample["tokens"],
+        choice=sample["choice"],
+        truncated=sample["truncated"],
+    )
