@@ -1,0 +1,282 @@
+"""Fine-tuning with TRL's SFTTrainer, watched while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import logging
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from peft import LoraConfig, get_peft_model
+from tqdm.std import tqdm
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
+from transformers.pytorch_utils import Conv1D
+from trl import SFTConfig, SFTTrainer
+
+from .evaluation import evaluate
+from .models import context_length
+from .suites import Suite
+from .tickets import as_dataset, check_lengths
+
+disable_progress_bar()  # the bars of datasets would be saved into the notebook
+
+
+class UnknownModules(ValueError):
+    """LoRA was asked to adapt modules that the model does not have."""
+
+
+class LossIsNaN(FloatingPointError):
+    """Training diverged: the loss is no number any more."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a look at the model after `step` optimizer steps found.
+
+    Attributes:
+        scores: percent right per suite (for running text, the perplexity).
+        nll: mean negative log-likelihood of the gold answers, nats per token, per suite.
+    """
+
+    step: int
+    scores: dict[str, float]
+    nll: dict[str, float]
+
+
+@dataclass
+class Run:
+    """A finished fine-tune: the model and everything noted on the way.
+
+    Attributes:
+        losses: (step, training loss in nats per token) after each optimizer step.
+        seconds: time spent training, probes not counted.
+    """
+
+    model: torch.nn.Module
+    losses: list[tuple[int, float]]
+    probes: list[Probe]
+    seconds: float
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        rate, rank = self.settings["lr"], self.settings["rank"]
+        return (
+            f"Run: {len(self.losses)} steps, rate {rate:g}, rank {rank}, "
+            f"loss {self.losses[0][1]:.2f} to {self.losses[-1][1]:.2f}"
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the adapter (or the whole model after full fine-tuning) and the log."""
+        folder = Path(folder)
+        self.model.save_pretrained(folder)
+        self.model.tokenizer.save_pretrained(folder)
+        log = {
+            "settings": self.settings,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "probes": [asdict(probe) for probe in self.probes],
+        }
+        (folder / "run.json").write_text(json.dumps(log, indent=1), encoding="utf-8")
+        return folder
+
+
+def finetune(
+    model: PreTrainedModel,
+    tickets: Dataset | Iterable[Mapping[str, str]],
+    *,
+    lr: float = 3e-3,
+    rank: int | Literal["full"] = 8,
+    alpha: int | None = None,
+    target_modules: str | Sequence[str] = "all-linear",
+    steps: int = 200,
+    epochs: float | None = None,
+    batch_size: int = 16,
+    gradient_accumulation: int = 1,
+    gradient_checkpointing: bool = False,
+    seed: int = 0,
+    probe: Suite | Sequence[Suite] = (),
+    probe_every: int = 20,
+) -> Run:
+    """Fine-tune a copy of a model on prompt-completion pairs; the model given stays as it is.
+
+    The loss is taken on completions only. The learning rate falls linearly to zero.
+
+    Args:
+        tickets: rows with a "prompt" and a "completion" (which begins with a space).
+        lr: peak learning rate of AdamW.
+        rank: rank of LoRA (Hu et al. 2021, arXiv 2106.09685), or "full" to train every weight.
+        alpha: LoRA's scale; twice the rank when left out.
+        target_modules: names of the modules LoRA adapts, or "all-linear".
+        steps: optimizer steps; ignored when `epochs` is given.
+        probe: suites that are scored every `probe_every` steps while training goes on.
+
+    Raises:
+        BadTickets: the data is empty, malformed, or longer than the model's context.
+        UnknownModules: `target_modules` names no module of the model; the valid ones are listed.
+        LossIsNaN: training diverged.
+    """
+    dataset = as_dataset(tickets)
+    check_lengths(dataset, model.tokenizer, context_length(model))
+    alpha = alpha or (2 * rank if rank != "full" else None)
+    student = copy.deepcopy(model)
+    set_seed(seed)  # before LoRA draws its first matrices
+    if rank == "full":
+        student.requires_grad_(True)
+    else:
+        student = get_peft_model(student, lora_config(model, rank, alpha, target_modules))
+        student.tokenizer = model.tokenizer
+
+    suites = [probe] if isinstance(probe, Suite) else list(probe)
+    watcher = Watcher(suites, probe_every)
+    with tempfile.TemporaryDirectory() as scratch:
+        config = SFTConfig(
+            output_dir=scratch,
+            learning_rate=lr,
+            max_steps=-1 if epochs else steps,
+            num_train_epochs=epochs or 1,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=gradient_accumulation,
+            gradient_checkpointing=gradient_checkpointing,
+            max_length=context_length(model),
+            seed=seed,
+            logging_steps=1,
+            logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            bf16=False,
+            dataloader_pin_memory=False,
+        )
+        with _quiet():
+            trainer = SFTTrainer(
+                model=student,
+                args=config,
+                train_dataset=dataset,
+                processing_class=model.tokenizer,
+                callbacks=[watcher],
+            )
+            trainer.remove_callback(PrinterCallback)  # the watcher shows the loss
+            started = time.perf_counter()
+            trainer.train()
+            seconds = time.perf_counter() - started - watcher.probe_seconds
+    settings = {
+        "lr": lr,
+        "rank": rank,
+        "alpha": alpha,
+        "target_modules": target_modules if rank != "full" else "all",
+        "steps": len(watcher.losses),
+        "batch_size": batch_size * gradient_accumulation,
+        "tickets": len(dataset),
+        "seed": seed,
+    }
+    return Run(student.eval(), watcher.losses, watcher.probes, seconds, settings)
+
+
+def adaptable_modules(model: PreTrainedModel) -> list[str]:
+    """Short names of the modules LoRA can adapt, such as "c_attn"."""
+    names = (
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D))
+    )
+    return list(dict.fromkeys(names))
+
+
+def lora_config(
+    model: PreTrainedModel,
+    rank: int,
+    alpha: int,
+    target_modules: str | Sequence[str] = "all-linear",
+) -> LoraConfig:
+    """PEFT's configuration for a model, with GPT-2's transposed weights taken care of."""
+    if target_modules != "all-linear":
+        wanted = [target_modules] if isinstance(target_modules, str) else list(target_modules)
+        valid = adaptable_modules(model)
+        unknown = [name for name in wanted if name not in valid]
+        if unknown:
+            raise UnknownModules(
+                f"This model has no module {', '.join(map(repr, unknown))}. "
+                f"LoRA can adapt: {', '.join(valid)}."
+            )
+        target_modules = wanted
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=target_modules,
+        # GPT-2 keeps its weights as (in, out) in Conv1D layers; PEFT must know.
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        task_type="CAUSAL_LM",
+    )
+
+
+class Watcher(TrainerCallback):
+    """Notes the loss of every step, scores suites on the way, and shows one line of progress."""
+
+    def __init__(self, suites: Sequence[Suite], every: int) -> None:
+        self.suites, self.every = list(suites), every
+        self.losses: list[tuple[int, float]] = []
+        self.probes: list[Probe] = []
+        self.probe_seconds = 0.0
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        # Plain text on stderr: a widget bar would leave its state in the saved notebook.
+        self.bar = tqdm(total=state.max_steps, desc="fine-tuning", unit="step", leave=False)
+        self._look(0, model)
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if not logs or "loss" not in logs:
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            self.bar.close()
+            raise LossIsNaN(
+                f"The loss became {loss} at step {state.global_step}. Lower the learning rate "
+                f"(it was {args.learning_rate:g}), or look for broken rows in the data."
+            )
+        self.losses.append((state.global_step, loss))
+        self.bar.set_postfix(loss=f"{loss:.2f}", refresh=False)
+        self.bar.update()
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        last = state.global_step == state.max_steps
+        if state.global_step % self.every == 0 or last:
+            self._look(state.global_step, model)
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        self.bar.close()
+
+    def _look(self, step: int, model) -> None:
+        if not self.suites:
+            return
+        started = time.perf_counter()
+        snapshot = evaluate(model, self.suites)
+        nll = {suite.name: snapshot.nll(suite.name) for suite in self.suites}
+        self.probes.append(Probe(step, snapshot.scores(), nll))
+        self.probe_seconds += time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' advice on settings we chose on purpose out of the notebook."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "trl", "accelerate", "peft")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
