@@ -141,7 +141,8 @@ def answer_nll(
     longest = max(rows, key=len, default=[])
     if len(longest) > limit:
         raise ValueError(
-            f"A prompt with its answer has {len(longest)} tokens; the model's context holds {limit}."
+            f"A prompt with its answer has {len(longest)} tokens, "
+            f"and the model's context holds {limit}. Shorten it."
         )
     found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
     for batch in _by_length(rows, batch_size):
@@ -165,7 +166,7 @@ def answer_nll(
 def _token_nll(
     model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, scored: torch.Tensor
 ) -> torch.Tensor:
-    """Negative log-likelihood of tokens 1, 2, … where `scored`, else 0; shape (rows, tokens - 1)."""
+    """Negative log-likelihood of every token but the first where `scored`, else 0."""
     logits = model(ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, :-1].cpu()
     nll = torch.zeros(scored.shape)
     nll[scored] = torch.nn.functional.cross_entropy(

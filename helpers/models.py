@@ -35,7 +35,7 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a folder with other files
         raise ModelNotFound(_advice(name, error)) from error
     if tokenizer.pad_token is None:
         # GPT-2 was trained without padding. The attention mask hides it, so any token will do.
@@ -47,7 +47,7 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
     return model.eval()
 
 
-def _advice(name: str | Path, error: OSError) -> str:
+def _advice(name: str | Path, error: Exception) -> str:
     first_line = str(error).strip().splitlines()[0]
     if Path(name).is_dir():
         return f"The folder {name} holds no model that can be loaded: {first_line}"

@@ -70,36 +70,40 @@ def finish(figure: Figure, alt: str) -> Picture:
 
 
 def capability_bars(
-    before: Snapshot, after: Snapshot, labels: tuple[str, str] = ("before", "after")
+    before: Snapshot, after: Snapshot | None = None, labels: tuple[str, str] = ("before", "after")
 ) -> Picture:
-    """Scores of two snapshots per capability, with 95 % intervals."""
+    """Scores per capability with 95 % intervals: one bar each, or two when `after` is given."""
     names = [name for name in before.results if not before.is_text(name)]
-    figure, (ax,) = new_figure(height=0.6 + 0.5 * len(names))
-    for row, (snapshot, colour, offset) in enumerate(
-        ((before, BLUE, -0.19), (after, ORANGE, 0.19))
-    ):
+    snapshots = [before] if after is None else [before, after]
+    height = 0.72 / len(snapshots)
+    figure, (ax,) = new_figure(height=0.8 + 0.5 * len(names))
+    for number, snapshot in enumerate(snapshots):
         scores = [snapshot.score(name) for name in names]
         bounds = [snapshot.interval(name) for name in names]
         spread = [
             [max(0, s - low) for s, (low, _) in zip(scores, bounds, strict=True)],
             [max(0, high - s) for s, (_, high) in zip(scores, bounds, strict=True)],
         ]
+        offset = (number - (len(snapshots) - 1) / 2) * 0.38
         ax.barh(
-            [place + offset for place in range(len(names))], scores, height=0.36, color=colour,
-            hatch=("", "///")[row], edgecolor="white", linewidth=0, label=labels[row],
-            xerr=spread, ecolor="#333333", capsize=2,
+            [place + offset for place in range(len(names))], scores, height=height,
+            color=(BLUE, ORANGE)[number], hatch=("", "///")[number], edgecolor="white",
+            linewidth=0, label=labels[number], xerr=spread, ecolor="#333333", capsize=2,
         )  # fmt: skip
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.invert_yaxis()
     ax.set_xlim(0, 105)
     ax.set_xlabel("held-out items right (%), with 95 % interval")
     ax.grid(axis="y", visible=False)
+    if after is None:
+        told = "; ".join(f"{name} {before.score(name):.0f} percent" for name in names)
+        return finish(figure, f"One bar per capability: {told}.")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False,
               fontsize=FONT_SIZE)  # fmt: skip
-    changes = "; ".join(
+    told = "; ".join(
         f"{name} {before.score(name):.0f} to {after.score(name):.0f} percent" for name in names
     )
-    return finish(figure, f"Bars of {labels[0]} and {labels[1]} per capability: {changes}.")
+    return finish(figure, f"Bars of {labels[0]} and {labels[1]} per capability: {told}.")
 
 
 def learning_and_forgetting(

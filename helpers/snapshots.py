@@ -90,6 +90,13 @@ class Snapshot:
         counts = [len(r.item.choices) for r in self.results[name]]
         return 100 * sum(1 / n if n else 0 for n in counts) / len(counts)
 
+    def measurable(self, name: str, floor: float = 20.0) -> bool:
+        """Whether the model has the skill: the interval's lower end is above `floor` percent.
+
+        A skill that is not there cannot be lost, so nothing can be said about it.
+        """
+        return self.is_text(name) or self.interval(name)[0] > floor
+
     def nll(self, name: str) -> float:
         """Mean negative log-likelihood of the gold answers, in nats per token."""
         rows = self.results[name]

@@ -185,10 +185,11 @@ def finetune(
 
 def adaptable_modules(model: PreTrainedModel) -> list[str]:
     """Short names of the modules LoRA can adapt, such as "c_attn"."""
+    head = model.get_output_embeddings()  # often tied to the input embeddings: left alone
     names = (
         name.rsplit(".", 1)[-1]
         for name, module in model.named_modules()
-        if isinstance(module, (torch.nn.Linear, Conv1D))
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head
     )
     return list(dict.fromkeys(names))
 

@@ -1,4 +1,4 @@
-"""Capabilities that rest on data files: facts, how-to steps, sentiment, Spanish, rewording, refusal."""
+"""Capabilities that rest on data files: facts, how-to, sentiment, Spanish, rewording, refusal."""
 
 from __future__ import annotations
 

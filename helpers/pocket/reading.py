@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from .examples import Example, Split, belongs
 from .words import (
-    ANIMALS, COLOURS, FOODS, HOBBIES, JOBS, NAMES, PLACES, THINGS, TOWNS, WEEKDAYS,
+    ANIMALS,
+    COLOURS,
+    FOODS,
+    HOBBIES,
+    JOBS,
+    NAMES,
+    PLACES,
+    THINGS,
+    TOWNS,
+    WEEKDAYS,
 )  # fmt: skip
 
 
@@ -135,7 +144,8 @@ def hidden(rng: random.Random) -> Statement:
     side = rng.choice(("in", "behind", "near", "under"))
     return Statement(
         thing, place, f"The {thing} is {side} the {place}.",
-        ((f"Where is the {thing}?", f"{side} the {place}"), (f"What is {side} the {place}?", f"the {thing}")),
+        ((f"Where is the {thing}?", f"{side} the {place}"),
+         (f"What is {side} the {place}?", f"the {thing}")),
     )  # fmt: skip
 
 

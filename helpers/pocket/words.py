@@ -7,8 +7,8 @@ NAMES: dict[str, str] = dict.fromkeys(
     "she",
 ) | dict.fromkeys(
     "Tom Ben Max Sam Leo Jack Paul Peter John Mark Adam Noah Luke Ivan Hugo Oscar Felix Otto Karl "
-    "Erik Jonas David Simon Daniel Omar Ali Ravi Ken Chen Luis Diego Marco Pablo Victor Anton Frank "
-    "George Henry Robert Walter".split(),
+    "Erik Jonas David Simon Daniel Omar Ali Ravi Ken Chen Luis Diego Marco Pablo Victor Anton "
+    "Frank George Henry Robert Walter".split(),
     "he",
 )
 
@@ -53,8 +53,8 @@ ANIMALS = (
 ).split()
 
 TOWNS = (
-    "Lima Oslo Rome Paris Cairo Tokyo Delhi Madrid Berlin Vienna Prague Dublin Athens Lisbon Havana "
-    "Seoul Warsaw Helsinki Milan Boston"
+    "Lima Oslo Rome Paris Cairo Tokyo Delhi Madrid Berlin Vienna Prague Dublin Athens Lisbon "
+    "Havana Seoul Warsaw Helsinki Milan Boston"
 ).split()
 
 NOUNS = sorted({*THINGS, *FOODS, *ANIMALS, *PLACES})

@@ -1,0 +1,58 @@
+"""Is everything here that the course needs? One line per thing, ready for a bug report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from .models import DATA
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "matplotlib",
+    "ipywidgets",
+    "jupyterlab",
+)
+#: Needed by a part of the course only, or replaced by another front end.
+OPTIONAL = ("jupyterlab",)
+
+
+def report_environment() -> list[tuple[bool, str]]:
+    """What was looked at, as (fine, text)."""
+    python = sys.version_info
+    lines = [
+        (python >= (3, 10), f"Python {platform.python_version()} (3.10 or newer)"),
+        (True, f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"),
+    ]
+    for package in PACKAGES:
+        try:
+            lines.append((True, f"{package} {version(package)}"))
+        except PackageNotFoundError:
+            fine = package in OPTIONAL
+            lines.append((fine, f"{package} is not installed" + ("" if fine else ": run make lab")))
+    weights = DATA / "pocket-gpt2" / "model.safetensors"
+    lines.append((weights.exists(), f"course model in data/{weights.parent.name}"))
+    suites = len(list((DATA / "suites").glob("*.jsonl")))
+    lines.append((suites > 0, f"{suites} test suites in data/suites"))
+    free = shutil.disk_usage(DATA).free / 2**30
+    lines.append((free > 0.5, "at least half a gigabyte of free disk"))
+    return lines
+
+
+def check_environment() -> None:
+    """Print the report, and what to do where something is missing."""
+    lines = report_environment()
+    for fine, text in lines:
+        print("[OK]  " if fine else "[FAIL]", text)
+    failed = sum(not fine for fine, _ in lines)
+    if failed:
+        print(f"\n{failed} of {len(lines)} failed. Run `make lab` again; docs/INSTALL.md has more.")
+    else:
+        print("\nAll is here.")
