@@ -1,0 +1,81 @@
+"""Figures: an image, a text that says the same, and the same bytes every time."""
+
+from __future__ import annotations
+
+import base64
+import math
+
+import pytest
+
+from helpers import plotting as plot
+from helpers.snapshots import ItemResult, Snapshot
+from helpers.suites import Item
+from helpers.training import Probe, Run
+
+
+def snapshot(**shares):
+    """Ten items per suite, so many of them right."""
+    return Snapshot(
+        {
+            name: [
+                ItemResult(Item(str(n), name, "f", "qa", "?", "!"), "!", n < right, 1.0, 1)
+                for n in range(10)
+            ]
+            for name, right in shares.items()
+        }
+    )
+
+
+def run():
+    probes = [
+        Probe(step, {"support": 30.0 * place, "facts": 95.0 - 20 * place}, {"support": 4.0 - place})
+        for place, step in enumerate((0, 10, 20, 30))
+    ]
+    return Run(None, [(step, 3 * math.exp(-step / 9)) for step in range(1, 31)], probes, 1.0)
+
+
+FIGURES = {
+    "bar": lambda: plot.capability_bars(snapshot(facts=9, lists=10)),
+    "bars": lambda: plot.capability_bars(
+        snapshot(facts=9, support_with_article=1), snapshot(facts=4, support_with_article=8)
+    ),
+    "training": lambda: plot.learning_and_forgetting(run(), "support", ["facts"], stop=20),
+    "runs": lambda: plot.compare_runs(
+        {"base": {"support": 0, "facts": 97}, "rank 1": {"support": 61, "facts": 73}},
+        "support",
+        ["facts"],
+    ),
+}
+SAYS = {
+    "bar": ["facts 90 percent", "lists 100 percent"],
+    "bars": ["facts 90 to 40 percent", "support_with_article 10 to 80 percent"],
+    "training": ["support 0 to 90 percent", "facts 95 to 35 percent", "4.00 to 1.00", "step 20"],
+    "runs": ["base: support 0, facts 97", "rank 1: support 61, facts 73"],
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_an_image_and_a_text(name):
+    picture = FIGURES[name]()
+    assert picture.png.startswith(b"\x89PNG\r\n\x1a\n") and picture.png.endswith(b"IEND\xaeB`\x82")
+    for part in SAYS[name]:
+        assert part in picture.alt
+    data, metadata = picture._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]) == picture.png
+    assert data["text/plain"] == metadata["image/png"]["alt"] == repr(picture) == picture.alt
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_input_gives_the_same_bytes(name):
+    assert FIGURES[name]().png == FIGURES[name]().png
+
+
+def test_another_input_gives_another_image():
+    one, other = (plot.capability_bars(snapshot(facts=9), snapshot(facts=n)) for n in (9, 8))
+    assert one.png != other.png
+
+
+def test_running_text_has_no_bar():
+    text = [ItemResult(Item("1", "stories", "f", "qa", "?", "!"), "", None, 1.0, 1)]
+    mixed = Snapshot({**snapshot(facts=9).results, "stories": text})
+    assert "stories" not in plot.capability_bars(mixed, mixed).alt

@@ -1,0 +1,93 @@
+"""Pre-training: packing, data by step, exact resume, and its errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.pocket.pretrain import (
+    Recipe,
+    attention_mask,
+    encode,
+    load_checkpoint,
+    make_batch,
+    make_optimizers,
+    new_model,
+    pretrain,
+)
+
+RECIPE = Recipe(layers=2, width=32, heads=2, steps=8, rows=2, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def finished(tokenizer, tmp_path_factory):
+    """A run that nothing interrupted, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return pretrain(RECIPE, tokenizer, folder), folder
+
+
+@torch.no_grad()
+def test_a_packed_document_reads_as_if_it_stood_alone(tokenizer):
+    model = new_model(RECIPE, tokenizer).eval()
+    batch = make_batch(0, RECIPE, tokenizer)
+    packed = model(
+        batch.input_ids,
+        position_ids=batch.position_ids,
+        attention_mask=attention_mask(batch.documents, torch.float32),
+    ).logits
+    compared = 0
+    for row in range(RECIPE.rows):
+        for number in range(int(batch.documents[row].max()) + 1):
+            here = batch.documents[row] == number
+            alone = model(batch.input_ids[row, here][None]).logits[0]
+            torch.testing.assert_close(packed[row, here], alone, atol=1e-5, rtol=1e-4)
+            compared += 1
+    assert compared >= 2 * RECIPE.rows  # several documents share a row
+
+
+def test_a_batch_depends_on_its_step_alone(tokenizer):
+    first = make_batch(3, RECIPE, tokenizer)
+    make_batch(4, RECIPE, tokenizer)
+    again, other = make_batch(3, RECIPE, tokenizer), make_batch(4, RECIPE, tokenizer)
+    for name in ("input_ids", "weights", "position_ids", "documents"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+    assert not torch.equal(first.input_ids, other.input_ids)
+    seeded = make_batch(3, replace(RECIPE, seed=1), tokenizer)
+    assert not torch.equal(first.input_ids, seeded.input_ids)
+
+
+def test_documents_are_packed_whole(tokenizer):
+    batch = make_batch(0, RECIPE, tokenizer)
+    for ids, documents in zip(batch.input_ids, batch.documents, strict=True):
+        for number in range(int(documents.max()) + 1):
+            assert ids[documents == number][-1] == tokenizer.eos_token_id
+
+
+def test_only_answers_are_learned_and_each_by_its_length(tokenizer):
+    pieces = [("What is 2 + 2?", False), (" 4<|endoftext|>", True), ("\n\nAgain?", False)]
+    encoded = encode(pieces, tokenizer)
+    prompt, answer, second = (len(tokenizer(text)["input_ids"]) for text, _ in pieces)
+    assert encoded.weights == [0.0] * prompt + [answer**-0.5] * answer + [0.0] * second
+
+
+def test_a_killed_and_resumed_run_ends_at_the_same_weights(finished, tokenizer, tmp_path):
+    pretrain(RECIPE, tokenizer, tmp_path, stop_at=4)
+    fresh = new_model(RECIPE, tokenizer)
+    assert load_checkpoint(tmp_path, RECIPE, fresh, make_optimizers(fresh, RECIPE)) == 4
+    resumed = pretrain(RECIPE, tokenizer, tmp_path)
+    whole = dict(finished[0].named_parameters())
+    for name, parameter in resumed.named_parameters():
+        assert torch.equal(parameter, whole[name]), name
+    assert not torch.equal(fresh.transformer.wte.weight, whole["transformer.wte.weight"])
+
+
+def test_the_checkpoint_of_another_recipe_is_refused(finished, tokenizer):
+    with pytest.raises(ValueError, match="other settings"):
+        pretrain(replace(RECIPE, seed=1), tokenizer, finished[1])
+
+
+def test_a_diverging_run_is_stopped(tokenizer, tmp_path):
+    with pytest.raises(FloatingPointError, match="lower the rates"):
+        pretrain(replace(RECIPE, muon_lr=1e30, adam_lr=1e30, warmup=1), tokenizer, tmp_path)

@@ -1,0 +1,52 @@
+"""Loading suites, and the errors for files that are not as they should be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helpers.suites import NAMES, BadItems, UnknownCapability, load_suites, read_items
+
+LINE = {"id": "a", "capability": "facts", "family": "f", "format": "qa", "prompt": "?"}
+GOOD = {**LINE, "answer": "yes", "choices": ["no", "yes"]}
+
+
+def test_every_suite_has_700_items_and_250_for_a_quick_look():
+    assert [len(suite) for suite in load_suites(size=700)] == [700] * len(NAMES)
+    facts, support = load_suites(["facts", "support"])
+    assert (len(facts), facts.name, support.name) == (250, "facts", "support")
+    assert load_suites("facts", size=700)[0].items[:250] == facts.items
+    assert load_suites("stories", size=1)[0].kind == "text"
+
+
+def test_an_unknown_capability_is_named_and_the_known_are_listed():
+    with pytest.raises(UnknownCapability, match=r"'cooking'\. Known: facts, arithmetic, .*support"):
+        load_suites(["facts", "cooking"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "holds no items"),
+        ([GOOD, "{"], "line 2"),
+        ([GOOD, LINE], "line 2.*answer"),
+        ([{**GOOD, "colour": "red"}], "line 1.*colour"),
+        ([{**GOOD, "choices": ["no", "maybe"]}], "line 1: the answer is not among the choices"),
+        ([GOOD, GOOD], "1 item ids occur more than once"),
+        (["[1]"], "line 1"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_place(tmp_path, lines, message):
+    path = tmp_path / "items.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("\n".join(texts))
+    with pytest.raises(BadItems, match=rf"items\.jsonl.*{message}"):
+        read_items(path)
+
+
+def test_blank_lines_are_skipped(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text(f"\n{json.dumps(GOOD)}\n\n")
+    (item,) = read_items(path)
+    assert item.choices == ("no", "yes") and item.answer == "yes"
