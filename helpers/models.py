@@ -8,6 +8,9 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+logging.disable_progress_bar()  # the bars of transformers would be saved into the notebook
 
 #: The folder with everything the course ships.
 DATA = Path(__file__).resolve().parents[1] / "data"

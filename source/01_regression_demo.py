@@ -150,7 +150,7 @@ card = finetune(
     target_modules="c_attn",
     epochs=2,
     batch_size=2,
-    probe=load_suites(protected, size=40),
+    probe=load_suites(protected[:4], size=40),
     probe_every=1,
 )
 for probe in card.probes:
@@ -191,7 +191,7 @@ print(f"the update is {update.norm() / layer.weight.norm():.1e} of the weight it
 # **Predict before you run.** Which old skill will suffer most, and which not at all?
 
 # %%
-LR = 3e-3
+LR = 1e-2
 tickets = read_tickets()
 watched = ["facts", "arithmetic", "reasoning", "reading", "howto", "translation"]
 run = finetune(
@@ -200,7 +200,7 @@ run = finetune(
     lr=LR,
     rank=8,
     steps=200,
-    probe=load_suites(["support", *watched], size=60),
+    probe=load_suites(["support", *watched], size=50),
     probe_every=25,
 )
 print(run, f"in {run.seconds:.0f} s")
@@ -210,8 +210,8 @@ after = evaluate(run.model, suites)
 plot.capability_bars(before, after)
 
 # %% [markdown]
-# The target row went from nothing to nearly everything: judged by its own metric, this fine-tune is
-# a success. The other rows are the bill. Their intervals tell which of the drops are more than luck
+# The target row went from nothing to most of its questions, in wordings the model had not seen:
+# judged by its own metric, this fine-tune is a success. The other rows are the bill. Their intervals tell which of the drops are more than luck
 # with a hundred questions.
 
 # %%
@@ -220,9 +220,11 @@ before_after(
 )
 
 # %% [markdown]
-# Read the answers, not only the scores. Some are still right, some are near misses, and some have
-# become ticket-speak: a support sentence in reply to a question that has nothing to do with
-# support.
+# Compare this with the bars. The worked problem goes wrong, and the other old answers are as they
+# were, although the scores of several skills have dropped far. Seven questions in familiar wordings
+# are a poor witness: with them alone one would have called this run nearly harmless. And no answer
+# has become ticket-speak, which is what the recipe promised: what goes wrong here is arithmetic
+# inside an answer that still looks like one. Forgetting need not look strange.
 #
 # ## When it should have been stopped
 #
@@ -245,8 +247,7 @@ plot.learning_and_forgetting(run, "support", watched, stop=stop)
 #
 # On the left everything is as it should be: the loss falls and stays down, and nothing there
 # separates a good step from a bad one. On the right the old skills fall *while* the target is being
-# learned, most of them early, when the learning rate is highest. Some recover a little as the rate
-# goes to zero.
+# learned. Watch which of them fall first, and whether any comes back as the rate goes to zero.
 #
 # One more thing is worth noticing. The curve on the left would look the same if the old skills had
 # survived. The information is not in the loss; you have to measure it.
@@ -275,7 +276,7 @@ runs = {
 }
 
 # %%
-quick = load_suites(["support", *watched], size=60)
+quick = load_suites(["support", *watched], size=50)
 scores = {label: evaluate(each.model, quick).scores() for label, each in runs.items()}
 scores = {"base": {name: before.score(name) for name in scores["rank 1"]}} | scores
 plot.compare_runs(scores, "support", watched)
@@ -503,10 +504,10 @@ def last_safe_step(probes, names, margin):
 check("1.2", last_safe_step)
 
 # %% [markdown]
-# Try it on the run above, with a margin of 10 points. What was the support score at that step?
+# Try it on the run above, with a margin of 20 points. What was the support score at that step?
 
 # %%
-step = last_safe_step(run.probes, watched, margin=10)
+step = last_safe_step(run.probes, watched, margin=20)
 print(step, [round(p.scores["support"]) for p in run.probes if p.step == step])
 
 # %% [markdown]
