@@ -82,7 +82,7 @@ def last_safe_step(function) -> str | None:
 
 @exercise("1.3", reading="For full fine-tuning that is four times the weights, before any text.")
 def state_bytes(function) -> str | None:
-    for weights, trained in ((1000, 1000), (1000, 10), (124_734_720, 294_912)):
+    for weights, trained in ((1000, 10), (1000, 1000), (124_734_720, 294_912)):
         expected = sum((4 * weights, 4 * trained, 8 * trained))
         found = function(weights, trained)
         if found == expected:
