@@ -211,8 +211,8 @@ plot.capability_bars(before, after)
 
 # %% [markdown]
 # The target row went from nothing to most of its questions, in wordings the model had not seen:
-# judged by its own metric, this fine-tune is a success. The other rows are the bill. Their intervals tell which of the drops are more than luck
-# with a hundred questions.
+# judged by its own metric, this fine-tune is a success. The other rows are the bill. Their
+# intervals tell which of the drops are more than luck with a hundred questions.
 
 # %%
 before_after(
