@@ -14,11 +14,11 @@ from ..snapshots import document, task_name
 from ..suites import EXTRACT, NAMES, Item
 from .examples import Example
 from .knowledge import DATA
-from .support import ask, policy, shop
+from .support import opened, policy, shop
 from .world import CAPABILITIES, MIXTURE, PROTECTED
 
 ITEMS = 700
-TICKETS = 600
+TICKETS = 1_200
 REPLAY = 2_000
 
 #: The three tickets of the short recipe that lesson 01 repairs and runs.
@@ -143,7 +143,8 @@ def tickets() -> list[dict[str, str]]:
     intents = shop()["intents"]
     while len(rows) < TICKETS:
         intent = intents[len(rows) % len(intents)]
-        question = ask(rng, intent, "train")
+        wordings = intent["train_questions"]
+        question = opened(rng, wordings[len(rows) // len(intents) % len(wordings)], "train")
         example = Example("support", intent["name"], question, policy(intent))
         row = pair(example, "support")
         rows.setdefault(row["prompt"], row)

@@ -37,9 +37,16 @@ def where(rng: random.Random) -> Statement:
             f"{name} is in the {place}.",
             f"{name} went to the {place}.",
             f"{name} sits in the {place}.",
+            f"{name} is now in the {place}.",
+            f"{name} waits in the {place}.",
         )
     )
-    asked = (f"Where is {name}?", f"Where can you find {name}?", f"In which place is {name}?")
+    asked = (
+        f"Where is {name}?",
+        f"Where can you find {name}?",
+        f"In which place is {name}?",
+        f"Where is {name} now?",
+    )
     return Statement(
         name, place, text,
         (*((q, f"in the {place}") for q in asked), (f"Who is in the {place}?", name)),
@@ -48,20 +55,21 @@ def where(rng: random.Random) -> Statement:
 
 def owns(rng: random.Random) -> Statement:
     name, colour, thing = rng.choice(tuple(NAMES)), rng.choice(COLOURS), rng.choice(THINGS)
-    text = rng.choice(
-        (
-            f"{name} has a {colour} {thing}.",
-            f"{name} bought a {colour} {thing}.",
-            f"{name} carries a {colour} {thing}.",
-        )
-    )
+    does, infinitive = rng.choice(
+        (("has", ""), ("carries", ""), ("owns", ""), ("bought", "buy"), ("found", "find"),
+         ("lost", "lose"), ("got", "get"))
+    )  # fmt: skip
+    text = f"{name} {does} a {colour} {thing}."
+    asked = f"What did {name} {infinitive}?" if infinitive else f"What does {name} have?"
     return Statement(
         name, f"{colour} {thing}", text,
         (
-            (f"What does {name} have?", f"a {colour} {thing}"),
-            (f"Who has the {colour} {thing}?", name),
+            (asked, f"a {colour} {thing}"),
+            (f"Who {does} the {colour} {thing}?", name),
             (f"What colour is the {thing} of {name}?", colour),
             (f"What colour is {name}'s {thing}?", colour),
+            (f"What color is {name}'s {thing}?", colour),
+            (f"What is the colour of {name}'s {thing}?", colour),
         ),
     )  # fmt: skip
 
@@ -75,7 +83,9 @@ def works(rng: random.Random) -> Statement:
             (f"What is the job of {name}?", job),
             (f"What is {name}'s job?", job),
             (f"What does {name} work as?", job),
+            (f"Which job does {name} have?", job),
             (f"Who is the {job}?", name),
+            (f"Who works as a {job}?", name),
         ),
     )  # fmt: skip
 
@@ -88,27 +98,42 @@ def likes(rng: random.Random) -> Statement:
     return Statement(
         name, thing, text,
         ((f"What does {name} like?", thing), (f"Who likes {thing}?", name),
-         (f"What does {name} love?", thing)),
+         (f"What does {name} love?", thing), (f"What does {name} enjoy?", thing),
+         (f"Who loves {thing}?", name)),
     )  # fmt: skip
 
 
 def keeps(rng: random.Random) -> Statement:
     name, animal = rng.choice(tuple(NAMES)), rng.choice(ANIMALS)
-    text = rng.choice((f"{name} has a {animal}.", f"{name} keeps a {animal} as a pet."))
+    text = rng.choice(
+        (
+            f"{name} has a {animal}.",
+            f"{name} keeps a {animal} as a pet.",
+            f"The pet of {name} is a {animal}.",
+        )
+    )
     return Statement(
         name, animal, text,
         ((f"Which animal does {name} have?", animal), (f"What pet does {name} have?", animal),
-         (f"Who has a {animal}?", name)),
+         (f"What animal does {name} have?", animal), (f"What is {name}'s pet?", animal),
+         (f"Who has a {animal}?", name), (f"Who has the {animal}?", name)),
     )  # fmt: skip
 
 
 def lives(rng: random.Random) -> Statement:
     name, town = rng.choice(tuple(NAMES)), rng.choice(TOWNS)
-    text = rng.choice((f"{name} lives in {town}.", f"The home of {name} is in {town}."))
+    text = rng.choice(
+        (
+            f"{name} lives in {town}.",
+            f"The home of {name} is in {town}.",
+            f"{name} moved to {town}.",
+        )
+    )
     return Statement(
         name, town, text,
         ((f"Where does {name} live?", f"in {town}"), (f"Who lives in {town}?", name),
-         (f"In which town does {name} live?", town)),
+         (f"In which town does {name} live?", town), (f"In which city does {name} live?", town),
+         (f"Which city does {name} live in?", town)),
     )  # fmt: skip
 
 
@@ -129,22 +154,33 @@ def leaves(rng: random.Random) -> Statement:
 def costs(rng: random.Random) -> Statement:
     thing, price = rng.choice(THINGS), rng.randint(2, 99)
     text = rng.choice(
-        (f"The {thing} costs {price} dollars.", f"The price of the {thing} is {price} dollars.")
+        (
+            f"The {thing} costs {price} dollars.",
+            f"The price of the {thing} is {price} dollars.",
+            f"You can buy the {thing} for {price} dollars.",
+        )
     )
     return Statement(
         thing, str(price), text,
         ((f"How much is the {thing}?", f"{price} dollars"),
+         (f"How much does the {thing} cost?", f"{price} dollars"),
          (f"What does the {thing} cost?", f"{price} dollars"),
          (f"What is the price of the {thing}?", f"{price} dollars")),
     )  # fmt: skip
 
 
 def hidden(rng: random.Random) -> Statement:
-    thing, place = rng.choice(THINGS), rng.choice(PLACES)
+    thing, place = rng.choice((*THINGS, *ANIMALS)), rng.choice((*PLACES, *THINGS))
+    if thing == place:
+        place = "house"
     side = rng.choice(("in", "behind", "near", "under"))
+    text = rng.choice(
+        (f"The {thing} is {side} the {place}.", f"The {thing} lies {side} the {place}.")
+    )
     return Statement(
-        thing, place, f"The {thing} is {side} the {place}.",
+        thing, place, text,
         ((f"Where is the {thing}?", f"{side} the {place}"),
+         (f"Where can you find the {thing}?", f"{side} the {place}"),
          (f"What is {side} the {place}?", f"the {thing}")),
     )  # fmt: skip
 
@@ -167,7 +203,16 @@ FAMILIES: dict[str, Callable[[random.Random], Statement]] = {
     "lives": lives, "leaves": leaves, "costs": costs, "hidden": hidden, "codes": codes,
 }  # fmt: skip
 
-INTRODUCTIONS = ("{text}", "Text: {text}", "Read this: {text}", "Story: {text}", "Context: {text}")
+INTRODUCTIONS = (
+    "{text}",
+    "{text}",
+    "Text: {text}",
+    "Read this: {text}",
+    "Read the text. {text}",
+    "Story: {text}",
+    "Context: {text}",
+    "Passage: {text}",
+)
 
 
 def passage(rng: random.Random, split: Split, questions: int = 1) -> list[Example]:

@@ -29,7 +29,15 @@ def random_values(rng: random.Random, intent: dict) -> dict[str, str]:
 def ask(rng: random.Random, intent: dict, split: Split) -> str:
     """A customer's question about an intent, in the wordings of the split."""
     opener = rng.choice(shop()["openers"][split])
-    question = rng.choice(intent[f"{split}_questions"])
+    return _join(opener, rng.choice(intent[f"{split}_questions"]))
+
+
+def opened(rng: random.Random, question: str, split: Split) -> str:
+    """A given question behind an opener of the split."""
+    return _join(rng.choice(shop()["openers"][split]), question)
+
+
+def _join(opener: str, question: str) -> str:
     return opener + (lower_first(question) if opener.endswith(", ") else question)
 
 

@@ -30,7 +30,7 @@ COUNTED = (
     "pencils flowers stones cookies tickets toys"
 ).split()
 
-COLOURS = "red blue green yellow black white brown grey pink purple orange silver".split()
+COLOURS = "red blue green yellow black white brown grey pink purple golden silver".split()
 
 JOBS = (
     "teacher doctor baker farmer pilot nurse cook driver painter singer writer lawyer dentist "
@@ -57,5 +57,25 @@ TOWNS = (
     "Havana Seoul Warsaw Helsinki Milan Boston"
 ).split()
 
-NOUNS = sorted({*THINGS, *FOODS, *ANIMALS, *PLACES})
+#: Further nouns, for lists only.
+OTHERS = (
+    "apple banana pear plum grape lemon melon peach carrot onion potato tomato bean corn egg "
+    "sugar salt pepper flour water shoe sock dress glove belt jacket button zipper plate fork "
+    "knife glass pan pot sofa desk shelf rug curtain door window floor wall roof stone sand "
+    "river lake sea hill mountain island sun moon star cloud rain snow wind storm tree leaf "
+    "root flower grass bush seed bee ant spider shark whale eagle owl swan sheep zebra camel "
+    "elephant king queen friend child hand foot head nose arm leg city village street bridge "
+    "road car ship wheel brick hammer nail rope letter paper pencil story song game"
+).split()
+
+ADJECTIVES = (
+    "big small old new hot cold fast slow long short tall high low good bad clean dirty dark light "
+    "heavy soft hard wet dry happy sad rich poor young strong weak early late open full empty kind "
+    "brave quiet loud round flat sharp sweet sour fresh warm cool free busy easy safe"
+).split()
+
+NOUNS = sorted({*THINGS, *FOODS, *ANIMALS, *PLACES, *OTHERS})
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+
+#: What a list of words may be made of; one of these a list.
+LISTED = (NOUNS, NOUNS, NOUNS, NOUNS, COLOURS, ADJECTIVES, COUNTED, JOBS, list(NAMES), TOWNS)

@@ -30,16 +30,16 @@ PROTECTED: dict[str, Draw] = {
 MIXTURE: dict[str, float] = {
     "facts": 17,
     "arithmetic": 14,
-    "reasoning": 12,
+    "reasoning": 13,
     "lists": 13,
     "reading": 17,
-    "howto": 4,
+    "howto": 4.5,
     "sentiment": 2,
     "translation": 5,
-    "rewriting": 3,
-    "refusal": 3,
+    "rewriting": 3.5,
+    "refusal": 4,
     "stories": 1.5,
-    "help_article": 7,
+    "help_article": 9,
 }
 
 #: Every capability that a suite measures.
