@@ -24,7 +24,7 @@ test: $(STAMP) ## install what is missing, run every test and every notebook, of
 notebooks: $(STAMP) ## build lessons/ and solutions/ from source/, run what changed
 	$(VENV) tools/notebooks.py build
 
-pocket-model: $(STAMP) ## pre-train the course model from nothing (resumable; up to an hour)
+pocket-model: $(STAMP) ## pre-train the course model from nothing (resumable; one to three hours)
 	$(VENV) -m helpers.pocket
 
 lint: $(STAMP) ## check style and formatting with ruff

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
+from helpers.pocket.muon import Muon, orthogonalize
 from helpers.pocket.pretrain import (
     Recipe,
     attention_mask,
@@ -81,6 +83,53 @@ def test_a_killed_and_resumed_run_ends_at_the_same_weights(finished, tokenizer, 
     for name, parameter in resumed.named_parameters():
         assert torch.equal(parameter, whole[name]), name
     assert not torch.equal(fresh.transformer.wte.weight, whole["transformer.wte.weight"])
+
+
+def test_a_trained_model_is_continued_and_resumes_alike(finished, tokenizer, tmp_path):
+    def start():
+        return copy.deepcopy(finished[0])
+
+    recipe = replace(RECIPE, seed=5, steps=4)
+    whole = pretrain(recipe, tokenizer, tmp_path / "whole", start())
+    pretrain(recipe, tokenizer, tmp_path / "cut", start(), stop_at=2)
+    resumed = pretrain(recipe, tokenizer, tmp_path / "cut", start())
+    wte = "transformer.wte.weight"
+    assert not torch.equal(whole.state_dict()[wte], finished[0].state_dict()[wte])
+    for name, parameter in resumed.named_parameters():
+        assert torch.equal(parameter, whole.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24), (16, 16)])
+def test_muon_takes_the_same_steps_as_the_one_in_torch(shape):
+    torch.manual_seed(0)
+    ours = torch.nn.Parameter(torch.randn(shape))
+    theirs = torch.nn.Parameter(ours.detach().clone())
+    optimizers = [
+        Muon([ours], lr=0.02, dtype=torch.bfloat16),
+        torch.optim.Muon([theirs], lr=0.02, weight_decay=0.0),
+    ]
+    for _ in range(5):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)  # bfloat16 has 8 bits
+
+
+def test_orthogonalizing_keeps_the_directions_and_evens_out_the_lengths():
+    torch.manual_seed(0)
+    matrix = torch.randn(8, 24)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonalize(matrix, torch.float32)
+    inside = left.T @ found @ right.T
+    assert values.max() / values.min() > 2
+    assert inside.diag().min() > 0.6 and inside.diag().max() < 1.3
+    assert (inside - inside.diag().diag()).abs().max() < 1e-3
+
+
+def test_muon_is_for_matrices():
+    with pytest.raises(ValueError, match="AdamW"):
+        Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
 
 
 def test_the_checkpoint_of_another_recipe_is_refused(finished, tokenizer):

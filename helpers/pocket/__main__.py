@@ -1,5 +1,8 @@
 """Rebuild pocket-gpt2 from nothing: `make pocket-model`, or `python -m helpers.pocket`.
 
+`python -m helpers.pocket --continue` trains the shipped model further instead, which is the quick
+way after the world has grown.
+
 Interrupt it whenever you like: the next call goes on from the last checkpoint and ends at the
 same weights.
 """
@@ -17,7 +20,7 @@ from ..models import DATA, load_model
 from ..snapshots import Snapshot
 from ..suites import load_suites
 from .build import build
-from .pretrain import Recipe, pretrain
+from .pretrain import CONTINUED, Recipe, pretrain
 from .tokenizer import train_tokenizer
 
 CARD_SCORES = re.compile(r"(<!-- scores -->\n).*?(<!-- end of scores -->)", re.DOTALL)
@@ -38,17 +41,26 @@ def score_table(snapshot: Snapshot) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Pre-train pocket-gpt2 (about an hour on 2 cores)."
+        description="Pre-train pocket-gpt2 (one to three hours on 2 cores)."
     )
     parser.add_argument("--out", type=Path, default=DATA / "pocket-gpt2")
     parser.add_argument("--work", type=Path, default=DATA.parent / "build" / "pocket-gpt2")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--continue", action="store_true", dest="go_on", help="train the model in --out further"
+    )
     arguments = parser.parse_args()
     logging.disable_progress_bar()
 
     build()
-    tokenizer = train_tokenizer()
-    model = pretrain(Recipe(seed=arguments.seed), tokenizer, arguments.work)
+    if arguments.go_on:
+        start = load_model(arguments.out).train()
+        tokenizer = start.tokenizer
+        work = arguments.work.with_name(f"{arguments.work.name}-continued")
+        model = pretrain(CONTINUED, tokenizer, work, start)
+    else:
+        tokenizer = train_tokenizer()
+        model = pretrain(Recipe(seed=arguments.seed), tokenizer, arguments.work)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
 

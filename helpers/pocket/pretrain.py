@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from .muon import Muon, native_dtype
 from .tokenizer import CONTEXT, END
 from .world import Document, document
 
@@ -36,6 +37,10 @@ class Recipe:
     warmup: int = 200  # steps
     decay_from: float = 0.1  # fraction of the run after which the rate falls linearly to zero
     seed: int = 0
+
+
+#: What continues a trained model after its world has grown: fewer steps, at a lower rate.
+CONTINUED = Recipe(steps=1_500, muon_lr=0.006, adam_lr=1.2e-3, warmup=100, seed=2)
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
@@ -135,11 +140,12 @@ def attention_mask(documents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def batch_loss(model: GPT2LMHeadModel, batch: Batch) -> torch.Tensor:
     """Weighted mean of the cross-entropy of the learned tokens, in nats."""
-    with torch.autocast("cpu", torch.bfloat16):
+    dtype = native_dtype()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         hidden = model.transformer(
             batch.input_ids,
             position_ids=batch.position_ids,
-            attention_mask=attention_mask(batch.documents, torch.bfloat16),
+            attention_mask=attention_mask(batch.documents, dtype),
         ).last_hidden_state
         weights = batch.weights[:, 1:]
         learned = weights > 0
@@ -154,7 +160,7 @@ def make_optimizers(model: GPT2LMHeadModel, recipe: Recipe) -> list[torch.optim.
     chosen = {id(p) for p in inside}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
-        torch.optim.Muon(inside, lr=recipe.muon_lr, weight_decay=0.0),
+        Muon(inside, lr=recipe.muon_lr, dtype=native_dtype()),
         torch.optim.AdamW(rest, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 
@@ -216,18 +222,21 @@ def pretrain(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
+    start: GPT2LMHeadModel | None = None,
     checkpoint_every: int = 250,
     stop_at: int | None = None,
 ) -> GPT2LMHeadModel:
     """Train from nothing, or go on from the checkpoint in `folder`.
 
     Args:
+        folder: where checkpoints are kept.
+        start: a trained model to continue, instead of a new one.
         stop_at: stop after this many steps, as a kill would (for tests and trials).
 
     Raises:
         FloatingPointError: the loss became NaN.
     """
-    model = new_model(recipe, tokenizer)
+    model = start or new_model(recipe, tokenizer)
     optimizers = make_optimizers(model, recipe)
     base_rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     done = load_checkpoint(folder, recipe, model, optimizers)
