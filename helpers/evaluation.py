@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence, Sized
 
@@ -10,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .generation import generate_batch
-from .models import context_length
+from .models import context_length, evaluation_mode
 from .snapshots import ItemResult, Snapshot
 from .suites import Item, Suite
 
@@ -38,12 +37,8 @@ def evaluate(
         ValueError: a prompt with its answer does not fit into the model's context.
     """
     suites = [suites] if isinstance(suites, Suite) else list(suites)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         results = {suite.name: _score(model, suite, batch_size, max_new_tokens) for suite in suites}
-    finally:
-        model.train(was_training)
     settings = {
         "model": str(getattr(model.config, "_name_or_path", "")) or type(model).__name__,
         "batch_size": batch_size,
@@ -74,7 +69,7 @@ def _score(
             for item, (nll, tokens) in zip(suite.items, gold, strict=True)
         ]
     answers = _generate(model, suite.items, batch_size, max_new_tokens)
-    chosen = _choose(model, suite.items, batch_size)
+    chosen = _choose(model, suite.items, [nll for nll, _ in gold], batch_size)
     return [
         ItemResult(
             item=item,
@@ -110,13 +105,19 @@ def _generate(
     return [found[index] for index in range(len(items))]
 
 
-def _choose(model: PreTrainedModel, items: Sequence[Item], batch_size: int) -> dict[str, str]:
-    """For items with choices: the one the model finds likeliest, by item id."""
-    asked = [(item, choice) for item in items for choice in item.choices]
+def _choose(
+    model: PreTrainedModel, items: Sequence[Item], gold: Sequence[float], batch_size: int
+) -> dict[str, str]:
+    """For items with choices: the one the model finds likeliest, by item id.
+
+    Args:
+        gold: negative log-likelihood of each item's gold answer, which is known already.
+    """
+    best = {i.id: (nll, i.answer) for i, nll in zip(items, gold, strict=True) if i.choices}
+    asked = [(i, choice) for i in items for choice in i.choices if choice != i.answer]
     scored = answer_nll(model, [(item.prompt, choice) for item, choice in asked], batch_size)
-    best: dict[str, tuple[float, str]] = {}
     for (item, choice), (nll, _) in zip(asked, scored, strict=True):
-        best[item.id] = min(best.get(item.id, (math.inf, "")), (nll, choice))
+        best[item.id] = min(best[item.id], (nll, choice))
     return {item_id: choice for item_id, (_, choice) in best.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import overload
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .models import context_length
+from .models import context_length, evaluation_mode
 
 
+@functools.lru_cache(maxsize=8)  # GPT-2 has 50,257 tokens to look through
 def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids of the tokens that end an answer: the end of text, and anything with a line break."""
     line_breaks = [
@@ -75,11 +77,9 @@ def complete(model, prompts, max_new_tokens=48):
 
     Decoding is greedy (the likeliest token at each step), so the same model gives the same answer.
     """
-    was_training = model.training
-    model.eval()
     single = isinstance(prompts, str)
-    answers, _ = generate_batch(model, [prompts] if single else prompts, max_new_tokens)
-    model.train(was_training)
+    with evaluation_mode(model):
+        answers, _ = generate_batch(model, [prompts] if single else prompts, max_new_tokens)
     return answers[0] if single else answers
 
 

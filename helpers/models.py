@@ -76,6 +76,18 @@ def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
 
 
 @contextlib.contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout off for the length of a `with` block; every module's mode is restored after it."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextlib.contextmanager
 def base_view(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """The model without its adapter, in evaluation mode, for the length of a `with` block.
 
@@ -83,15 +95,12 @@ def base_view(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     they were: PEFT's own `disable_adapter` may switch an adapter meant for inference to training.
     A model without an adapter is its own base.
     """
-    modes = {module: module.training for module in model.modules()}
     trainable = {parameter: parameter.requires_grad for parameter in model.parameters()}
     without = getattr(model, "disable_adapter", contextlib.nullcontext)
     try:
-        with without():
-            model.eval()
+        # The mode is restored last: leaving `disable_adapter` may change it.
+        with evaluation_mode(model), without():
             yield model
     finally:
-        for module, training in modes.items():
-            module.training = training
         for parameter, required in trainable.items():
             parameter.requires_grad_(required)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .jsonl import read_lines
 from .models import DATA
 
 SUITES = DATA / "suites"
@@ -93,23 +93,27 @@ def read_items(path: str | Path) -> tuple[Item, ...]:
         BadItems: the file is empty or a line is malformed; the message names file and line.
     """
     items = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            item = Item(**{**record, "choices": tuple(record.get("choices") or ())})
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
-            raise BadItems(f"{path}, line {number}: {error}") from error
-        if item.choices and item.answer not in item.choices:
-            raise BadItems(f"{path}, line {number}: the answer is not among the choices")
-        items.append(item)
+    try:
+        for number, record in read_lines(path):
+            items.append(_item(record, f"{path}, line {number}"))
+    except ValueError as error:
+        raise BadItems(str(error)) from error
     if not items:
         raise BadItems(f"{path} holds no items.")
     repeated = len(items) - len({item.id for item in items})
     if repeated:
         raise BadItems(f"{path}: {repeated} item ids occur more than once.")
     return tuple(items)
+
+
+def _item(record: dict, where: str) -> Item:
+    try:
+        item = Item(**{**record, "choices": tuple(record.get("choices") or ())})
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if item.choices and item.answer not in item.choices:
+        raise ValueError(f"{where}: the answer is not among the choices")
+    return item
 
 
 def load_suites(names: str | Sequence[str] | None = None, size: int = 250) -> list[Suite]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from .jsonl import read_lines
 from .models import DATA
 
 SUPPORT = DATA / "support"
@@ -26,16 +26,13 @@ def read_tickets(path: str | Path = SUPPORT / "tickets.jsonl") -> Dataset:
         BadTickets: the file is empty or a line is malformed; the message names file and line.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
+    try:
+        for number, row in read_lines(path):
+            if not {"prompt", "completion"} <= row.keys():
+                raise ValueError(f'{path}, line {number} needs "prompt" and "completion".')
             rows.append({key: row[key] for key in ("prompt", "completion")})
-        except json.JSONDecodeError as error:
-            raise BadTickets(f"{path}, line {number} is not JSON: {error}") from error
-        except (KeyError, TypeError) as error:
-            raise BadTickets(f'{path}, line {number} needs "prompt" and "completion".') from error
+    except ValueError as error:
+        raise BadTickets(str(error)) from error
     if not rows:
         raise BadTickets(f"{path} holds no tickets. Each line needs a prompt and a completion.")
     return Dataset.from_list(rows)
