@@ -107,6 +107,7 @@ def finetune(
     seed: int = 0,
     probe: Suite | Sequence[Suite] = (),
     probe_every: int = 20,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Run:
     """Fine-tune a copy of a model on prompt-completion pairs; the model given stays as it is.
 
@@ -120,6 +121,7 @@ def finetune(
         target_modules: names of the modules LoRA adapts, or "all-linear".
         steps: optimizer steps; ignored when `epochs` is given.
         probe: suites that are scored every `probe_every` steps while training goes on.
+        callbacks: further callbacks of the trainer, such as `helpers.mechanics.LayerLog`.
 
     Raises:
         BadTickets: the data is empty, malformed, or longer than the model's context.
@@ -164,12 +166,16 @@ def finetune(
                 args=config,
                 train_dataset=dataset,
                 processing_class=model.tokenizer,
-                callbacks=[watcher],
+                callbacks=[watcher, *callbacks],
             )
             trainer.remove_callback(PrinterCallback)  # the watcher shows the loss
             started = time.perf_counter()
             trainer.train()
             seconds = time.perf_counter() - started - watcher.probe_seconds
+    for module in student.modules():
+        # The trainer leaves its own `forward` on the model, which holds on to this very object: a
+        # copy of the model would go on computing with the weights of the original.
+        module.__dict__.pop("forward", None)
     settings = {
         "lr": lr,
         "rank": rank,

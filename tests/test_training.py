@@ -64,6 +64,19 @@ def test_the_base_stays_as_it_is(tiny, tickets, rank):
     assert not tuned.model.training
 
 
+@pytest.mark.parametrize("rank", [2, "full"])
+def test_a_copy_of_a_fine_tuned_model_stands_on_its_own(tiny, tickets, rank):
+    model = finetune(tiny, tickets, lr=1e-3, rank=rank, steps=2, batch_size=2).model
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        twin = copy.deepcopy(model)
+        for parameter in twin.parameters():
+            parameter.mul_(0)
+        assert not twin(input_ids=ids).logits.any()
+        assert torch.equal(model(input_ids=ids).logits, before)
+
+
 def test_full_fine_tuning_trains_every_weight(tiny, tickets):
     tuned = finetune(tiny, tickets, steps=2, batch_size=4, rank="full").model
     before, after = weights(tiny), weights(tuned)
