@@ -6,10 +6,12 @@ Figures are drawn without pyplot, so they can be made in any thread and leave no
 from __future__ import annotations
 
 import base64
+import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -39,6 +41,13 @@ class Picture:
     def _repr_mimebundle_(self, include=None, exclude=None):
         image = base64.b64encode(self.png).decode()
         return {"image/png": image, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+
+    def _ipython_display_(self) -> None:
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        # JupyterLab passes no alt text on to the browser, so the words also stand below.
+        words = f"<details><summary>The figure in words</summary>{html.escape(self.alt)}</details>"
+        display({"text/html": words, "text/plain": self.alt}, raw=True)
 
     def __repr__(self) -> str:
         return self.alt
@@ -159,11 +168,13 @@ def learning_and_forgetting(
     )
 
 
-def _label_line_ends(ax: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write each line's name at its end, moving names apart where lines end close together."""
-    lowest = -100.0
+def _label_line_ends(
+    ax: Axes, x: float, ends: Sequence[tuple[float, str, str]], gap: float = 6.5
+) -> None:
+    """Write each line's name at its end, at least `gap` apart where lines end close together."""
+    lowest = -float("inf")
     for value, name, colour in sorted(ends):
-        lowest = max(value, lowest + 6.5)
+        lowest = max(value, lowest + gap)
         ax.annotate(f" {name.replace('_', ' ')}", (x, value), xytext=(x, lowest), color=colour,
                     fontsize=FONT_SIZE, va="center", annotation_clip=False)  # fmt: skip
 
@@ -196,3 +207,67 @@ def compare_runs(
         for label in labels
     )
     return finish(figure, f"Scores in percent per run. {told}.")
+
+
+#: One curve: (x, y) points. Several curves of one label are seeds of the same thing.
+Curve = Sequence[tuple[float, float]]
+
+
+def lines(
+    series: Mapping[str, Sequence[Curve]], x: str, y: str, zero: bool = False, whole_x: bool = False
+) -> Picture:
+    """A thick line of means per label, with a thin one for each seed behind it.
+
+    Args:
+        series: label to its curves; the curves of one label share their x values.
+        x, y: what the axes show, with units.
+        zero: draw a line at 0.
+        whole_x: mark whole numbers only, as for layers.
+    """
+    figure, (ax,) = new_figure(width=9, height=4.2)
+    ends = []
+    told = []
+    for number, (label, curves) in enumerate(series.items()):
+        colour, dashes, marker = STYLES[number % len(STYLES)]
+        places = [place for place, _ in curves[0]]
+        for curve in curves if len(curves) > 1 else ():
+            ax.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.5)
+        means = [
+            sum(value for _, value in points) / len(points) for points in zip(*curves, strict=True)
+        ]
+        ax.plot(places, means, color=colour, linestyle=dashes, marker=marker, linewidth=2.2)
+        ends.append((means[-1], label, colour))
+        told.append(f"{label} goes from {means[0]:.2g} to {means[-1]:.2g}")
+    if zero:
+        ax.axhline(0, color="#333333", linewidth=1)
+    if whole_x:
+        ax.set_xticks(sorted({place for curves in series.values() for place, _ in curves[0]}))
+    low, high = ax.get_ylim()
+    last = max(place for curves in series.values() for place, _ in curves[0])
+    _label_line_ends(ax, last, ends, gap=0.065 * (high - low))
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    seeds = max(len(curves) for curves in series.values())
+    drawn = f"Thick lines are means of {seeds} seeds, thin lines the seeds. " if seeds > 1 else ""
+    return finish(figure, f"{y}, over {x}. {drawn}{'; '.join(told)}.")
+
+
+def plane(
+    along: Sequence[float], across: Sequence[float], losses: Sequence[Sequence[float]], title: str
+) -> Picture:
+    """Contours of a loss on a plane; the base stands at (0, 0), the fine-tune at (1, 0)."""
+    figure, (ax,) = new_figure(width=8, height=4.4)
+    shown = ax.contourf(along, across, losses, levels=12, cmap="cividis")
+    ax.contour(along, across, losses, levels=12, colors="white", linewidths=0.6)
+    for place, name in ((0, "base"), (1, "fine-tune")):
+        ax.plot(place, 0, marker="o", markersize=10, color="white", markeredgecolor="black")
+        ax.annotate(name, (place, 0), xytext=(0, 10), textcoords="offset points", ha="center",
+                    fontsize=FONT_SIZE, color="white", fontweight="bold")  # fmt: skip
+    bar = figure.colorbar(shown, ax=ax)
+    bar.set_label("loss (nats per answer token)", size=FONT_SIZE)
+    ax.set_xlabel("along the update (0 = base, 1 = fine-tune)")
+    ax.set_ylabel("a random direction, as long")
+    ax.set_title(title)
+    middle = losses[min(range(len(across)), key=lambda number: abs(across[number]))]
+    told = ", ".join(f"{value:.2f} at {x:g}" for x, value in zip(along, middle, strict=True))
+    return finish(figure, f"{title}: contours of the loss in nats. Along the update: {told}.")

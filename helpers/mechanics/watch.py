@@ -1,0 +1,57 @@
+"""A log of what happens in each layer, while any run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers import TrainerCallback
+
+from .drift import hidden_states, linear_cka, relative_change
+from .loss import place_of
+
+
+@dataclass
+class LayerLog(TrainerCallback):
+    """Notes gradient lengths per layer and, now and then, how far each layer has drifted.
+
+    Hand it to `finetune(..., callbacks=[log])` and read it afterwards.
+
+    Attributes:
+        prompts: what the drift is measured on, such as prompts of an old skill; none, no drift.
+        every: steps between two looks at the drift.
+        gradients: (step, {layer: length of the gradient of its trained weights}) of every step.
+        drifts: (step, [(CKA, relative change) of the embedding and each layer]).
+    """
+
+    prompts: Sequence[str] = ()
+    every: int = 20
+    gradients: list[tuple[int, dict[int, float]]] = field(default_factory=list)
+    drifts: list[tuple[int, list[tuple[float, float]]]] = field(default_factory=list)
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        self.gradients.clear()
+        self.drifts.clear()
+        if self.prompts:
+            # An adapter starts as zero, so this is the base.
+            self._before = hidden_states(model, self.prompts)
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
+        squares: dict[int, float] = {}
+        for name, parameter in model.named_parameters():
+            place = place_of(name)
+            if place and parameter.grad is not None:
+                square = float(parameter.grad.detach().float().square().sum())
+                squares[place.layer] = squares.get(place.layer, 0.0) + square
+        lengths = {layer: square**0.5 for layer, square in sorted(squares.items())}
+        self.gradients.append((state.global_step + 1, lengths))
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        last = state.global_step == state.max_steps
+        if self.prompts and (state.global_step % self.every == 0 or last):
+            now = hidden_states(model, self.prompts)
+            found = [
+                (linear_cka(x, y), relative_change(x, y))
+                for x, y in zip(self._before, now, strict=True)
+            ]
+            self.drifts.append((state.global_step, found))
