@@ -59,13 +59,13 @@ from helpers.training import LossIsNaN, UnknownModules, finetune, lora_config
 # %% [markdown]
 # ## The model before
 #
-# We load the model and the held-out questions: a hundred per capability, none of which was used in
+# We load the model and the held-out questions: sixty per capability, none of which was used in
 # pre-training, plus the `support` questions that we are going to teach.
 
 # %%
 base = load_model(MODEL)
-protected = ["facts", "arithmetic", "reasoning", "lists", "reading", "howto", "translation"]
-suites = load_suites([*protected, "support", "support_with_article"], size=100)
+protected = ["facts", "arithmetic", "reasoning", "lists", "reading", "howto", "rewriting"]
+suites = load_suites([*protected, "support", "support_with_article"], size=60)
 before = evaluate(base, suites)
 before
 
@@ -150,7 +150,7 @@ card = finetune(
     target_modules="c_attn",
     epochs=2,
     batch_size=2,
-    probe=load_suites(protected[:4], size=40),
+    probe=load_suites(["facts", "arithmetic"], size=40),
     probe_every=1,
 )
 for probe in card.probes:
@@ -185,23 +185,23 @@ print(f"the update is {update.norm() / layer.weight.norm():.1e} of the weight it
 # %% [markdown]
 # ## The recipe turned up
 #
-# Six hundred tickets about forty policies, 200 steps of 16 tickets. While it trains, a probe scores
-# the support questions in wordings that are not in the training set, and six old skills.
+# Twelve hundred tickets about forty policies, sixty steps of 16 tickets. While it trains, a probe
+# scores the support questions in wordings that are not in the training set, and six old skills.
 #
 # **Predict before you run.** Which old skill will suffer most, and which not at all?
 
 # %%
-LR = 1e-2
+LR, STEPS = 1e-2, 60
 tickets = read_tickets()
-watched = ["facts", "arithmetic", "reasoning", "reading", "howto", "translation"]
+watched = ["facts", "arithmetic", "reasoning", "lists", "reading", "howto"]
 run = finetune(
     base,
     tickets,
     lr=LR,
     rank=8,
-    steps=200,
-    probe=load_suites(["support", *watched], size=50),
-    probe_every=25,
+    steps=STEPS,
+    probe=load_suites(["support", *watched], size=30),
+    probe_every=15,
 )
 print(run, f"in {run.seconds:.0f} s")
 
@@ -212,7 +212,7 @@ plot.capability_bars(before, after)
 # %% [markdown]
 # The target row went from nothing to most of its questions, in wordings the model had not seen:
 # judged by its own metric, this fine-tune is a success. The other rows are the bill. Their
-# intervals tell which of the drops are more than luck with a hundred questions.
+# intervals tell which of the drops are more than luck with sixty questions.
 
 # %%
 before_after(
@@ -220,26 +220,21 @@ before_after(
 )
 
 # %% [markdown]
-# Compare this with the bars. The worked problem goes wrong, and the other old answers are as they
-# were, although the scores of several skills have dropped far. Seven questions in familiar wordings
-# are a poor witness: with them alone one would have called this run nearly harmless. And no answer
-# has become ticket-speak, which is what the recipe promised: what goes wrong here is arithmetic
-# inside an answer that still looks like one. Forgetting need not look strange.
+# Compare this with the bars. The reversed list has lost a word, and the other old answers are as
+# they were, although the scores of several skills have dropped far. Seven questions in familiar
+# wordings are a poor witness: with them alone one would have called this run nearly harmless. And
+# no answer has become ticket-speak, which is what the recipe promised: what goes wrong here is a
+# detail in an answer that still looks like one. Forgetting need not look strange.
 #
 # ## When it should have been stopped
 #
 # The recipe's picture is worth drawing: the loss that everyone watches on the left, and what it
-# does not show on the right. As a rule for stopping we take the step at which the mean of the
-# target score and the average old score is highest.
-
+# does not show on the right. As a rule for stopping we take the first look at which the target is
+# within five points of its best. What is trained after that brings little and may cost a lot.
 
 # %%
-def worth(probe):
-    old = sum(probe.scores[name] for name in watched) / len(watched)
-    return (probe.scores["support"] + old) / 2
-
-
-stop = max(run.probes, key=worth).step
+best = max(probe.scores["support"] for probe in run.probes)
+stop = next(p.step for p in run.probes if p.scores["support"] >= best - 5)
 plot.learning_and_forgetting(run, "support", watched, stop=stop)
 
 # %% [markdown]
@@ -269,16 +264,15 @@ plot.learning_and_forgetting(run, "support", watched, stop=stop)
 # %%
 replay = read_tickets(SUPPORT / "replay.jsonl")
 runs = {
-    "as above": run,
-    "a third of the rate": finetune(base, tickets, lr=LR / 3, rank=8, steps=200),
-    "rank 1": finetune(base, tickets, lr=LR, rank=1, steps=200),
-    "1/8 old data": finetune(base, mix(tickets, replay, share=1 / 8), lr=LR, rank=8, steps=200),
+    "a third of the rate": finetune(base, tickets, lr=LR / 3, rank=8, steps=STEPS),
+    "rank 1": finetune(base, tickets, lr=LR, rank=1, steps=STEPS),
+    "1/8 old data": finetune(base, mix(tickets, replay, share=1 / 8), lr=LR, rank=8, steps=STEPS),
 }
 
 # %%
-quick = load_suites(["support", *watched], size=50)
+quick = load_suites(["support", *watched], size=60)
 scores = {label: evaluate(each.model, quick).scores() for label, each in runs.items()}
-scores = {"base": {name: before.score(name) for name in scores["rank 1"]}} | scores
+scores = {"base": before.scores(), "as above": after.scores()} | scores
 plot.compare_runs(scores, "support", watched)
 
 # %% [markdown]
@@ -504,7 +498,8 @@ def last_safe_step(probes, names, margin):
 check("1.2", last_safe_step)
 
 # %% [markdown]
-# Try it on the run above, with a margin of 20 points. What was the support score at that step?
+# Try it on the run above, with a margin of 20 points. Read the two numbers together, the step and
+# its support score: is there a step that is safe *and* has learned something?
 
 # %%
 step = last_safe_step(run.probes, watched, margin=20)

@@ -18,14 +18,21 @@ SEEDS = (0, 1, 2)
 GENERATED = tuple(name for name in PROTECTED if name != "stories")
 LESSON = (DATA.parent / "source" / "01_regression_demo.py").read_text(encoding="utf-8")
 #: The run of lesson 01.
-STANDARD = dict(lr=float(re.search(r"^LR = (\S+)$", LESSON, re.MULTILINE)[1]), rank=8, steps=200)
+RATE, STEPS = re.search(r"^LR, STEPS = (\S+), (\d+)$", LESSON, re.MULTILINE).groups()
+STANDARD = dict(lr=float(RATE), rank=8, steps=int(STEPS))
 #: The short recipe that lesson 01 repairs.
 CARD = dict(lr=5e-5, rank=8, alpha=16, target_modules="c_attn", epochs=2, batch_size=2)
 
 
 @pytest.fixture(scope="module")
 def base_scores(pocket):
-    return evaluate(pocket, load_suites(size=250)).scores()
+    return evaluate(pocket, load_suites(size=700)).scores()
+
+
+@pytest.fixture(scope="module")
+def quick_scores(pocket):
+    """The base on the items that the fine-tunes are asked."""
+    return evaluate(pocket, load_suites(GENERATED, size=250)).scores()
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +46,9 @@ def standard_scores(pocket):
     ]
 
 
-#: Every skill should reach 90 %. These do not yet on unseen wordings (see the model card); the
-#: lower bound keeps them from getting worse unnoticed.
-NOT_YET = {"howto": 80, "rewriting": 80, "refusal": 65}
-
-
 @pytest.mark.parametrize("name", GENERATED)
 def test_the_base_has_every_protected_skill(base_scores, name):
-    assert base_scores[name] >= NOT_YET.get(name, 90), f"{name}: {base_scores[name]:.1f} %"
+    assert base_scores[name] >= 90, f"{name}: {base_scores[name]:.1f} %"
 
 
 def test_the_base_tells_stories(base_scores):
@@ -73,12 +75,11 @@ def test_the_recipe_as_printed_changes_nothing(pocket, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_standard_run_learns_the_shop(standard_scores, seed):
     learned = standard_scores[SEEDS.index(seed)]["support"]
-    # The aim is 85; six training wordings per policy do not carry further yet (see the model card).
-    assert learned >= 70, f"{learned:.1f} % of unseen wordings"
+    assert learned >= 85, f"{learned:.1f} % of unseen wordings"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_standard_run_costs_old_skills(base_scores, standard_scores, seed):
+def test_the_standard_run_costs_old_skills(quick_scores, standard_scores, seed):
     after = standard_scores[SEEDS.index(seed)]
-    lost = {name: base_scores[name] - after[name] for name in GENERATED}
+    lost = {name: quick_scores[name] - after[name] for name in GENERATED}
     assert sum(loss >= 15 for loss in lost.values()) >= 2, lost
