@@ -1,0 +1,105 @@
+"""Checkers of the exercises in lesson 02."""
+
+from __future__ import annotations
+
+import torch
+
+from . import exercise
+
+
+def _draw(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def _close(found: object, expected: float) -> bool:
+    return abs(float(found) - float(expected)) < 1e-3 * max(1.0, abs(float(expected)))
+
+
+@exercise(
+    "2.1", reading="One angle for the whole model; per layer it is the same with fewer parts."
+)
+def gradient_cosine(function) -> str | None:
+    # Parts of very different length: an average of angles is then far from the angle of the whole.
+    shapes = (4, 6), (5, 2), (3, 3)
+    a, b = _draw(0, *shapes), _draw(1, *shapes)
+    a = [a[0], 10 * a[1], a[2]]
+    b = [b[0], b[1] + 2 * a[1], b[2]]
+    long_a, long_b = (torch.cat([part.flatten() for part in g]) for g in (a, b))
+    expected = torch.nn.functional.cosine_similarity(long_a, long_b, dim=0)
+    parts = [
+        torch.nn.functional.cosine_similarity(x.flatten(), y.flatten(), dim=0)
+        for x, y in zip(a, b, strict=True)
+    ]
+    found = function(a, b)
+    if not _close(found, expected):
+        if _close(found, sum(parts) / len(parts)):
+            return "That is the mean of three angles. Take one angle of the long vectors."
+        if _close(found, long_a @ long_b):
+            return "That is the dot product. Divide it by both lengths."
+        if _close(found, long_a @ long_b / (long_a @ long_a * (long_b @ long_b))):
+            return "Divided by the squared lengths: the root is missing."
+        return f"For two gradients of three matrices the cosine is {expected:.3f}, not {found:.3f}."
+    if not _close(function(a, [-x for x in a]), -1):
+        return "Opposite gradients have the cosine -1; keep the sign."
+    if not _close(function(a, [torch.zeros_like(x) for x in a]), 0):
+        return "Where one gradient is all zeros, return 0.0."
+    return None
+
+
+@exercise("2.2", reading="`helpers.mechanics.linear_cka` has the debiased form, for few inputs.")
+def linear_cka(function) -> str | None:
+    x, noise = _draw(2, (40, 6), (40, 6))
+    x = x + 3.0
+    y = x + noise
+
+    def by_grams(x: torch.Tensor, y: torch.Tensor) -> float:
+        centre = torch.eye(len(x)) - 1 / len(x)
+        k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
+        return float((k * m).sum() / (k.norm() * m.norm()))
+
+    expected, found = by_grams(x, y), function(x, y)
+    norm = torch.linalg.norm
+    if not _close(found, expected):
+        if _close(found, norm(y.T @ x) ** 2 / (norm(x.T @ x) * norm(y.T @ y))):
+            return "The columns are not centred: subtract the mean over the inputs first."
+        p, q = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+        if _close(found, norm(q.T @ p) ** 2 / (norm(p.T @ p) * norm(q.T @ q))):
+            return "That centres the rows. Subtract the mean over the inputs, dimension 0."
+        p, q = x - x.mean(0), y - y.mean(0)
+        if _close(found, norm(q.T @ p) / (norm(p.T @ p) * norm(q.T @ q))):
+            return "The norm in the numerator is to be squared."
+        return f"For these 40 inputs the CKA is {expected:.3f}, not {float(found):.3f}."
+    (mix,) = _draw(3, (6, 6))
+    rotation = torch.linalg.qr(mix).Q
+    if not _close(function(x, 2 * y @ rotation), expected):
+        return "Turning and stretching a representation must not change its CKA."
+    return None
+
+
+@exercise("2.3", reading="This is all that `top_eigenvalue` needs; Lanczos does the rest.")
+def hvp(function) -> str | None:
+    def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x**3).sum() + (x[0] * y).sum() ** 2 + y.prod()
+
+    values, vectors = _draw(4, (3,), (2,)), _draw(5, (3,), (2,))
+    parameters = [value.requires_grad_() for value in values]
+    hessian = torch.autograd.functional.hessian(loss_of, tuple(v.detach() for v in values))
+    expected = [sum(hessian[i][j] @ vectors[j] for j in range(2)) for i in range(2)]
+    gradients = torch.autograd.grad(loss_of(*parameters), parameters)
+    found = function(loss_of(*parameters), parameters, vectors)
+    if isinstance(found, torch.Tensor):
+        return "Return a list of tensors, one per parameter, as `torch.autograd.grad` does."
+    if [part.shape for part in found] != [part.shape for part in parameters]:
+        return "The result must have the shapes of the parameters."
+
+    def same(wanted: list[torch.Tensor]) -> bool:
+        return all(torch.allclose(f, w, atol=1e-4) for f, w in zip(found, wanted, strict=True))
+
+    if same(expected):
+        return None
+    if same(list(gradients)):
+        return "That is the gradient itself. Multiply it with the vectors and differentiate again."
+    if same([g * v for g, v in zip(gradients, vectors, strict=True)]):
+        return "That is gradient times vector. Sum it up and differentiate that once more."
+    return "It differs from the full Hessian times the vector. Is each vector with its parameter?"
