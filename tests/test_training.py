@@ -239,7 +239,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tiny, rows, message):
         ("\n\n", r"tickets\.jsonl holds no tickets"),
         ('{"prompt": "a", "completion": " b"}\n{"prompt', r"tickets\.jsonl, line 2 is not JSON"),
         ('\n{"prompt": "a"}', r'tickets\.jsonl, line 2 needs "prompt" and "completion"'),
-        ("[1]", r"tickets\.jsonl, line 1 needs"),
+        ("[1]", r"tickets\.jsonl, line 1 is \[1\]"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_place(tmp_path, text, message):
@@ -252,13 +252,13 @@ def test_a_malformed_file_is_refused_with_its_place(tmp_path, text, message):
 # Mixing
 
 
-@pytest.mark.parametrize(("share", "replayed"), [(0, 0), (1 / 8, 86), (1 / 2, 600), (0.9, 5400)])
+@pytest.mark.parametrize(("share", "replayed"), [(0, 0), (1 / 8, 171), (1 / 2, 1200), (0.9, 10800)])
 def test_a_share_of_the_mix_is_old(tickets, share, replayed):
     old = read_tickets(SUPPORT / "replay.jsonl")
     mixed = [(row["prompt"], row["completion"]) for row in mix(tickets, old, share)]
     new = {(row["prompt"], row["completion"]) for row in tickets}
-    assert sum(pair in new for pair in mixed) == len(tickets) == 600
-    assert len(mixed) - 600 == replayed
+    assert sum(pair in new for pair in mixed) == len(tickets) == 1200
+    assert len(mixed) - 1200 == replayed
     if 0 < replayed <= len(old):
         assert len(set(mixed)) == len(mixed)  # none twice while they last
         assert mixed != [(r["prompt"], r["completion"]) for r in mix(tickets, old, share, seed=1)]

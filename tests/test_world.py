@@ -164,9 +164,9 @@ def solve(question):
         return b // a
     if re.search(r"/|ivide", question):
         return a // b
-    if re.search(r"\bx\b|\*|times|ultipl|product", question):
+    if re.search(r"\dx\d|\bx\b|\*|times|ultipl|product", question):
         return a * b
-    if re.search(r"\+|plus|dd|sum|total", question):
+    if re.search(r"\+|plus|dd|sum|total|How many are", question):
         return a + b
     return b - a if "from" in question else a - b
 
@@ -234,7 +234,7 @@ def one_step(problem):
     a, b = numbers(problem)
     if re.search(r"equally|the same number", problem):
         return a // b
-    if re.search(r"each|cost", problem):
+    if re.search(r"[Ee]ach|cost|holds", problem):
         return a * b
     less = r"still|than|spent|needs|gives|gave|loses|lost|sells|sold|drop|uses|used|break|broke"
     return a - b if re.search(less, problem) else a + b
