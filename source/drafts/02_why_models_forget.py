@@ -454,10 +454,11 @@ quiz("02")
 # ## Recap
 #
 # 1. Of three proposed mechanisms one separates the harmful runs from the control on this model:
-# the old loss becomes steep. Drift is there in both, and gradient conflict in neither end of the
-# run. - 2. Three seeds and a control decided that; each figure alone would have told a story. -
+#    the old loss becomes steep. Drift is there in both, and gradient conflict at neither end of
+#    the run.
+# 2. Three seeds and a control decided that; each figure alone would have told a story.
 # 3. Asked in the tickets' format the old skills suffer more, so part of the loss is a misread
-# task; ten examples bring back little, so most of it is not.
+#    task; ten examples bring back little, so most of it is not.
 #
 # **Next:** lesson 03 puts the learning rate and the rank in your hands.
 #
