@@ -7,6 +7,7 @@ it takes minutes and a package index; without an index there is nothing to test 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -69,12 +70,24 @@ def colab(tmp_path_factory):
     return python
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """The course as it stands here, as a repository that can be cloned."""
+    folder = tmp_path_factory.mktemp("origin") / "course"
+    left_out = shutil.ignore_patterns(".*", "build", "wheels", "models", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    author = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "As it stands"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
 @pytest.mark.parametrize("lesson", ["00_start_here"])
-def test_a_lesson_runs_in_colab(colab, tmp_path, lesson):
+def test_a_lesson_runs_in_colab(colab, repository, tmp_path, lesson):
     before = pip(colab, "list", "--format=freeze").stdout.split()
-    clone = {  # the course's address, answered by this checkout
+    clone = {  # the address of the course, answered by this copy
         "GIT_CONFIG_COUNT": "2",
-        "GIT_CONFIG_KEY_0": f"url.{ROOT}/.insteadOf",
+        "GIT_CONFIG_KEY_0": f"url.{repository}/.insteadOf",
         "GIT_CONFIG_VALUE_0": "https://github.com/OWNER/REPO",
         "GIT_CONFIG_KEY_1": "safe.directory",
         "GIT_CONFIG_VALUE_1": "*",
