@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Sized
 
-import torch
 from transformers import PreTrainedModel
 
-from .generation import generate_batch
+from .decoding import Prefix, TokenIds, nll_after, read, write
 from .models import context_length, evaluation_mode
 from .snapshots import ItemResult, Snapshot
 from .suites import Item, Suite
@@ -62,66 +61,75 @@ def is_right(answer: str, gold: str, extract: str | None = None) -> bool:
 def _score(
     model: PreTrainedModel, suite: Suite, batch_size: int, max_new_tokens: int
 ) -> list[ItemResult]:
-    gold = answer_nll(model, [(_lead(suite, i), i.answer) for i in suite.items], batch_size)
     if suite.kind == "text":
+        nll = answer_nll(model, [("", item.answer) for item in suite.items], batch_size)
         return [
             ItemResult(item=item, output="", correct=None, nll=nll, tokens=tokens)
-            for item, (nll, tokens) in zip(suite.items, gold, strict=True)
+            for item, (nll, tokens) in zip(suite.items, nll, strict=True)
         ]
-    answers = _generate(model, suite.items, batch_size, max_new_tokens)
-    chosen = _choose(model, suite.items, [nll for nll, _ in gold], batch_size)
-    return [
-        ItemResult(
-            item=item,
-            output=output,
-            correct=is_right(output, item.answer, suite.extract),
-            choice=chosen.get(item.id),
-            nll=nll,
-            tokens=tokens,
-            truncated=truncated,
-        )
-        for item, (output, truncated), (nll, tokens) in zip(suite.items, answers, gold, strict=True)
-    ]
+    asked = [_encode(model, item.prompt, item.answer) for item in suite.items]
+    found: dict[int, ItemResult] = {}
+    for batch in _by_length([prompt for prompt, _ in asked], batch_size):
+        items = [suite.items[i] for i in batch]
+        golds = [asked[i][1] for i in batch]
+        room = max(max_new_tokens, *map(len, golds))
+        prefix = read(model, [asked[i][0] for i in batch], room)
+        nlls = nll_after(prefix, golds)
+        chosen = _choose(prefix, items, nlls)
+        outputs, truncated = write(prefix, max_new_tokens)
+        for row, (index, item) in enumerate(zip(batch, items, strict=True)):
+            found[index] = ItemResult(
+                item=item,
+                output=outputs[row],
+                correct=is_right(outputs[row], item.answer, suite.extract),
+                choice=chosen.get(row),
+                nll=nlls[row],
+                tokens=len(golds[row]),
+                truncated=truncated[row],
+            )
+    return [found[index] for index in range(len(suite.items))]
 
 
-def _lead(suite: Suite, item: Item) -> str:
-    return item.prompt if suite.kind == "generate" else ""
-
-
-def _by_length(texts: Sequence[Sized], batch_size: int) -> list[list[int]]:
-    """Indices in batches of texts of similar length, so that little is spent on padding."""
-    order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
+def _by_length(rows: Sequence[Sized], batch_size: int) -> list[list[int]]:
+    """Indices in batches of rows of similar length, so that little is spent on padding."""
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def _generate(
-    model: PreTrainedModel, items: Sequence[Item], batch_size: int, max_new_tokens: int
-) -> list[tuple[str, bool]]:
-    found: dict[int, tuple[str, bool]] = {}
-    prompts = [item.prompt for item in items]
-    for batch in _by_length(prompts, batch_size):
-        outputs, truncated = generate_batch(model, [prompts[i] for i in batch], max_new_tokens)
-        found.update(zip(batch, zip(outputs, truncated, strict=True), strict=True))
-    return [found[index] for index in range(len(items))]
-
-
-def _choose(
-    model: PreTrainedModel, items: Sequence[Item], gold: Sequence[float], batch_size: int
-) -> dict[str, str]:
-    """For items with choices: the one the model finds likeliest, by item id.
+def _choose(prefix: Prefix, items: Sequence[Item], golds: Sequence[float]) -> dict[int, str]:
+    """For items with choices: the one the model finds likeliest, by row.
 
     Args:
-        gold: negative log-likelihood of each item's gold answer, which is known already.
+        golds: negative log-likelihood of each item's gold answer, which is known already.
     """
-    best = {i.id: (nll, i.answer) for i, nll in zip(items, gold, strict=True) if i.choices}
-    asked = [(i, choice) for i in items for choice in i.choices if choice != i.answer]
-    scored = answer_nll(model, [(item.prompt, choice) for item, choice in asked], batch_size)
-    for (item, choice), (nll, _) in zip(asked, scored, strict=True):
-        best[item.id] = min(best[item.id], (nll, choice))
-    return {item_id: choice for item_id, (_, choice) in best.items()}
+    best = {
+        row: (nll, item.answer)
+        for row, (nll, item) in enumerate(zip(golds, items, strict=True))
+        if item.choices
+    }
+    others = [
+        (row, choice)
+        for row in best
+        for choice in items[row].choices
+        if choice != items[row].answer
+    ]
+    if others:
+        tails = [_encode(prefix.model, items[row].prompt, choice)[1] for row, choice in others]
+        scored = nll_after(prefix.take([row for row, _ in others]), tails)
+        for (row, choice), nll in zip(others, scored, strict=True):
+            best[row] = min(best[row], (nll, choice))
+    return {row: choice for row, (_, choice) in best.items()}
 
 
-@torch.no_grad()
+def _encode(model: PreTrainedModel, prompt: str, answer: str) -> tuple[TokenIds, TokenIds]:
+    """What the model reads first, and the tokens that are scored after it."""
+    tokenizer = model.tokenizer
+    if prompt:
+        return tokenizer(prompt)["input_ids"], tokenizer(f" {answer}")["input_ids"]
+    ids = tokenizer(answer)["input_ids"]
+    return ids[:1], ids[1:]
+
+
 def answer_nll(
     model: PreTrainedModel, pairs: Sequence[tuple[str, str]], batch_size: int = 125
 ) -> list[tuple[float, int]]:
@@ -133,44 +141,15 @@ def answer_nll(
 
     Returns:
         For each pair the sum over the answer's tokens in nats, and the number of those tokens.
+
+    Raises:
+        ValueError: a prompt with its answer does not fit into the model's context.
     """
-    tokenizer = model.tokenizer
-    leads = [tokenizer(prompt)["input_ids"] if prompt else [] for prompt, _ in pairs]
-    tails = [tokenizer(f" {answer}" if p else answer)["input_ids"] for p, answer in pairs]
-    rows = [lead + tail for lead, tail in zip(leads, tails, strict=True)]
-    limit = context_length(model)
-    longest = max(rows, key=len, default=[])
-    if len(longest) > limit:
-        raise ValueError(
-            f"A prompt with its answer has {len(longest)} tokens, "
-            f"and the model's context holds {limit}. Shorten it."
-        )
-    found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
-    for batch in _by_length(rows, batch_size):
-        width = max(len(rows[i]) for i in batch)
-        ids = torch.full((len(batch), width), tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        scored = torch.zeros((len(batch), width), dtype=torch.bool)
-        for line, index in enumerate(batch):
-            # Padding on the right: positions then start at zero without further ado.
-            length = len(rows[index])
-            ids[line, :length] = torch.tensor(rows[index])
-            mask[line, :length] = 1
-            scored[line, max(len(leads[index]), 1) : length] = True
-        nll = _token_nll(model, ids, mask, scored[:, 1:])
-        for line, index in enumerate(batch):
-            count = int(scored[line].sum())
-            found[index] = (float(nll[line].sum()), count)
-    return found
-
-
-def _token_nll(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, scored: torch.Tensor
-) -> torch.Tensor:
-    """Negative log-likelihood of every token but the first where `scored`, else 0."""
-    logits = model(ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, :-1].cpu()
-    nll = torch.zeros(scored.shape)
-    nll[scored] = torch.nn.functional.cross_entropy(
-        logits[scored].float(), ids[:, 1:][scored], reduction="none"
-    )
-    return nll
+    asked = [_encode(model, prompt, answer) for prompt, answer in pairs]
+    found: dict[int, tuple[float, int]] = {}
+    for batch in _by_length([prompt + answer for prompt, answer in asked], batch_size):
+        answers = [asked[i][1] for i in batch]
+        prefix = read(model, [asked[i][0] for i in batch], max(map(len, answers)))
+        nlls = nll_after(prefix, answers)
+        found.update(zip(batch, zip(nlls, map(len, answers), strict=True), strict=True))
+    return [found[index] for index in range(len(pairs))]

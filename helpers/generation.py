@@ -2,68 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from .models import context_length, evaluation_mode
-
-
-@functools.lru_cache(maxsize=8)  # GPT-2 has 50,257 tokens to look through
-def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that end an answer: the end of text, and anything with a line break."""
-    line_breaks = [
-        number
-        for token, number in tokenizer.get_vocab().items()
-        # "Ċ" is how byte-level BPE writes a line break, "<0x0A>" how SentencePiece does.
-        if "Ċ" in token or token == "<0x0A>" or "\n" in token
-    ]
-    return sorted({tokenizer.eos_token_id, *line_breaks})
-
-
-@torch.no_grad()
-def generate_batch(
-    model: PreTrainedModel, prompts: Sequence[str], max_new_tokens: int
-) -> tuple[list[str], list[bool]]:
-    """Continue each prompt greedily until a line break or the end of text.
-
-    Returns:
-        The answers without surrounding spaces, and for each whether it was cut off because
-        `max_new_tokens` had been reached.
-
-    Raises:
-        ValueError: a prompt and its answer would not fit into the model's context.
-    """
-    tokenizer = model.tokenizer
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
-    length = encoded["input_ids"].shape[1]
-    limit = context_length(model)
-    if length + max_new_tokens > limit:
-        longest = max(prompts, key=len)
-        raise ValueError(
-            f"A prompt of {length} tokens and {max_new_tokens} new ones do not fit into the "
-            f"model's context of {limit} tokens. Shorten the prompt or lower max_new_tokens. "
-            f"It begins: {longest[:60]!r}"
-        )
-    stops = stop_tokens(tokenizer)
-    output = model.generate(
-        input_ids=encoded["input_ids"].to(model.device),
-        attention_mask=encoded["attention_mask"].to(model.device),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=stops,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    new = output[:, length:].cpu()
-    stopped = torch.isin(new, torch.tensor(stops)).any(dim=1).tolist()
-    texts = tokenizer.batch_decode(new, skip_special_tokens=True)
-    answers = [text.split("\n")[0].strip() for text in texts]
-    return answers, [not ended for ended in stopped]
+from .decoding import read, write
+from .models import evaluation_mode
 
 
 @overload
@@ -78,8 +25,9 @@ def complete(model, prompts, max_new_tokens=48):
     Decoding is greedy (the likeliest token at each step), so the same model gives the same answer.
     """
     single = isinstance(prompts, str)
+    asked = model.tokenizer([prompts] if single else list(prompts))["input_ids"]
     with evaluation_mode(model):
-        answers, _ = generate_batch(model, [prompts] if single else prompts, max_new_tokens)
+        answers, _ = write(read(model, asked, max_new_tokens), max_new_tokens)
     return answers[0] if single else answers
 
 
@@ -102,7 +50,8 @@ class Answers:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        heads = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in ("prompt", *self.labels))
+        head = '<th scope="col" style="text-align:left">{}</th>'
+        heads = "".join(head.format(html.escape(label)) for label in ("prompt", *self.labels))
         cell = '<td style="text-align:left;vertical-align:top;white-space:pre-wrap">{}</td>'
         body = "".join(
             "<tr>" + "".join(cell.format(html.escape(text)) for text in row) + "</tr>"

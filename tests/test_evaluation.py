@@ -135,11 +135,12 @@ def test_the_models_mode_is_left_as_it_was(tiny):
     assert model.training
 
 
-@pytest.mark.parametrize(("words", "message"), [(300, "context holds 256"), (230, "do not fit")])
-def test_a_prompt_that_does_not_fit_is_refused(tiny, words, message):
-    long = Suite("facts", (replace(ITEM, prompt=" 1" * (words // 2)),))
-    with pytest.raises(ValueError, match=message):
+def test_a_prompt_that_does_not_fit_is_refused(tiny):
+    long = Suite("facts", (replace(ITEM, prompt=" 1" * 115),))
+    with pytest.raises(ValueError, match="230 tokens and 48 that follow do not fit.* 256"):
         evaluate(tiny, long)
+    with pytest.raises(ValueError, match="do not fit"):
+        answer_nll(tiny, [(" 1" * 127, " 1 1")])
 
 
 # Numbers of a snapshot

@@ -1,0 +1,165 @@
+"""Reading prompts once, then both scoring given answers and writing new ones from there.
+
+`model.generate` reads the prompts anew on every call and keeps finished rows in the batch. Sharing
+what has been read, and dropping the finished, makes an evaluation about half as long.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from peft import PeftModel
+from torch.nn.functional import cross_entropy
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+from .models import context_length
+
+TokenIds = list[int]
+
+
+@functools.lru_cache(maxsize=8)  # GPT-2 has 50,257 tokens to look through
+def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> TokenIds:
+    """Ids of the tokens that end an answer: the end of text, and anything with a line break."""
+    line_breaks = [
+        number
+        for token, number in tokenizer.get_vocab().items()
+        # "Ċ" is how byte-level BPE writes a line break, "<0x0A>" how SentencePiece does.
+        if "Ċ" in token or token == "<0x0A>" or "\n" in token
+    ]
+    return sorted({tokenizer.eos_token_id, *line_breaks})
+
+
+@dataclass
+class Prefix:
+    """Prompts a model has read, one per row, and what it needs to go on from them.
+
+    Attributes:
+        cache: keys and values of every layer.
+        mask: 1 for tokens, 0 for the padding on the left; shape (rows, tokens).
+        logits: for the token that comes next; shape (rows, vocabulary).
+    """
+
+    model: PreTrainedModel
+    cache: Cache
+    mask: torch.Tensor
+    logits: torch.Tensor
+
+    def take(self, rows: Sequence[int]) -> Prefix:
+        """A copy with these rows only; a row may be taken more than once."""
+        wanted = torch.tensor(rows, device=self.mask.device)
+        cache = copy.deepcopy(self.cache)
+        cache.batch_select_indices(wanted)
+        return Prefix(self.model, cache, self.mask[wanted], self.logits[wanted])
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop all rows but these."""
+        self.cache.batch_select_indices(rows)
+        self.mask, self.logits = self.mask[rows], self.logits[rows]
+
+    def extend(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read further tokens, shape (rows, n); returns their logits, (rows, n, vocabulary)."""
+        self.mask = torch.cat([self.mask, torch.ones_like(ids)], dim=1)
+        logits = _forward(self.model, ids, self.mask, self.cache).logits
+        self.logits = logits[:, -1]
+        return logits
+
+
+@torch.no_grad()
+def read(model: PreTrainedModel, prompts: Sequence[TokenIds], room: int = 0) -> Prefix:
+    """Let a model read prompts of at least one token each.
+
+    Args:
+        room: how many tokens are to follow.
+
+    Raises:
+        ValueError: the longest prompt and what is to follow do not fit into the context.
+    """
+    longest = max(prompts, key=len)
+    limit = context_length(model)
+    if len(longest) + room > limit:
+        text = model.tokenizer.decode(longest)
+        raise ValueError(
+            f"A prompt of {len(longest)} tokens and {room} that follow do not fit into the "
+            f"model's context of {limit} tokens. Shorten the prompt or lower max_new_tokens. "
+            f"It begins: {text[:60]!r}"
+        )
+    # Padding stands on the left, so that every row ends, and goes on, at the same place.
+    gaps = [len(longest) - len(prompt) for prompt in prompts]
+    pad = model.tokenizer.pad_token_id
+    rows = [[pad] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)]
+    mask = [[0] * gap + [1] * len(prompt) for gap, prompt in zip(gaps, prompts, strict=True)]
+    ids, mask = (torch.tensor(table, device=model.device) for table in (rows, mask))
+    output = _forward(model, ids, mask, last_only=True)
+    return Prefix(model, output.past_key_values, mask, output.logits[:, -1])
+
+
+@torch.no_grad()
+def nll_after(prefix: Prefix, answers: Sequence[TokenIds]) -> list[float]:
+    """Negative log-likelihood of one answer per row in nats, summed over its tokens."""
+    width = max(map(len, answers))
+    ids = torch.full((len(answers), width), prefix.model.tokenizer.pad_token_id)
+    scored = torch.zeros(ids.shape, dtype=torch.bool)
+    for row, answer in enumerate(answers):
+        ids[row, : len(answer)] = torch.tensor(answer)
+        scored[row, : len(answer)] = True
+    logits = prefix.logits[:, None].cpu()
+    if width > 1:
+        # What an answer's last token leads to is not asked, and padding on the right is not seen
+        # by the tokens before it.
+        on = prefix.take(range(len(answers))).extend(ids[:, :-1].to(prefix.mask.device))
+        logits = torch.cat([logits, on.cpu()], dim=1)
+    nll = torch.zeros(ids.shape)
+    nll[scored] = cross_entropy(logits[scored].float(), ids[scored], reduction="none")
+    return nll.sum(dim=1).tolist()
+
+
+@torch.no_grad()
+def write(prefix: Prefix, max_new_tokens: int) -> tuple[list[str], list[bool]]:
+    """Continue every row greedily until a line break or the end of text; uses the prefix up.
+
+    Returns:
+        The answers without surrounding spaces, and for each whether it was cut off because
+        `max_new_tokens` had been reached.
+    """
+    tokenizer = prefix.model.tokenizer
+    stops = torch.tensor(stop_tokens(tokenizer), device=prefix.mask.device)
+    written: list[TokenIds] = [[] for _ in prefix.mask]
+    rows = torch.arange(len(written), device=prefix.mask.device)  # which are not finished
+    for place in range(max_new_tokens):
+        chosen = prefix.logits.argmax(dim=-1)
+        unfinished = (~torch.isin(chosen, stops)).nonzero()[:, 0]
+        if len(unfinished) < len(rows):
+            prefix.keep(unfinished)
+            rows, chosen = rows[unfinished], chosen[unfinished]
+        if len(rows) == 0:
+            break
+        for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
+            written[row].append(token)
+        if place + 1 < max_new_tokens:
+            prefix.extend(chosen[:, None])
+    cut = set(rows.tolist())
+    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [text.strip() for text in texts], [row in cut for row in range(len(written))]
+
+
+def _forward(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    cache: Cache | None = None,
+    last_only: bool = False,
+):
+    """One pass over the last columns of `mask`; positions count from each row's first token."""
+    wished = {
+        "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+        "logits_to_keep": 1 if last_only else 0,
+    }
+    plain = model.get_base_model() if isinstance(model, PeftModel) else model
+    taken = inspect.signature(plain.forward).parameters  # older kinds of model lack some
+    extra = {name: value for name, value in wished.items() if name in taken}
+    return model(ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra)
