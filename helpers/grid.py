@@ -1,0 +1,207 @@
+"""Make the stored runs of data/runs: `make runs`, or `python -m helpers.grid`.
+
+Interrupt it whenever you like: finished runs are on file, and the next call makes the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, TrainerCallback
+
+from .evaluation import evaluate
+from .generation import complete
+from .jsonl import read_lines
+from .mechanics import as_rows, kl_to_base, merged
+from .models import DATA, load_model
+from .runs import GRID, SCALE, Setting, digest
+from .suites import TARGET, load_suites
+from .tickets import read_tickets
+from .training import LossIsNaN, finetune
+
+SEEDS = (0, 1, 2)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 6e-3, 1e-2, 3e-2)
+RANKS = (1, 2, 4, 8, 16, 32, 64, "full")
+STEPS = 60
+TICKETS = 1200
+#: Where the runs of the grid are looked at.
+LOOKS = (5, 15, 30, 60)
+ITEMS = 30  # held-out items per capability and look
+#: Three prompts whose answers are kept: an old instruction, an old problem, a new question.
+ASKED = (
+    "How do I make tea?",
+    "Reverse this list: tea, bread, lamp",
+    "Customer: Hello, when will I see my refund?\nAgent:",
+)
+
+#: Learning rate by rank, by seed. One seed is finished before the next begins.
+KNOBS = [
+    Setting(lr, rank, STEPS, TICKETS, seed) for seed in SEEDS for rank in RANKS for lr in RATES
+]
+#: How forgetting grows with the number of steps, and with the number of different tickets.
+GROWTH = [
+    *(Setting(lr, 8, steps, TICKETS, seed)
+      for seed in SEEDS for lr in (3e-3, 1e-2) for steps in (8, 15, 30, 60, 120, 240)),
+    *(Setting(1e-2, 8, 120, tickets, seed)
+      for seed in SEEDS for tickets in (40, 75, 150, 300, 600, 1200)),
+]  # fmt: skip
+
+
+class Looks(TrainerCallback):
+    """Scores the model in training at given steps, and at the last one.
+
+    Attributes:
+        found: the base first, then what each look found, as a checkpoint's fields.
+        seconds: time spent looking.
+    """
+
+    def __init__(self, steps: Iterable[int]):
+        self.steps, self.found, self.seconds = set(steps), [look_at_base()], 0.0
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        if state.global_step in self.steps or state.global_step == state.max_steps:
+            started = time.perf_counter()
+            # With the adapter added into the weights, which is quicker to ask.
+            self.found.append({"step": state.global_step, **look(merged(model))})
+            self.seconds += time.perf_counter() - started
+
+
+@cache
+def look_at_base() -> dict[str, Any]:
+    """What is found at step 0 of every run."""
+    return {"step": 0, **look(load_model("pocket"))}
+
+
+def look(model: PreTrainedModel) -> dict[str, Any]:
+    """Everything that is kept of a model: the fields of a `Checkpoint` but for its step."""
+    suites = load_suites(size=ITEMS)
+    snapshot = evaluate(model, suites)
+    (target,) = (suite for suite in suites if suite.name == TARGET)
+    return {
+        "scores": {name: round(snapshot.score(name), 2) for name in snapshot.results},
+        "nll": {name: round(snapshot.nll(name), 4) for name in snapshot.results},
+        "kl": round(kl_to_base(load_model("pocket"), model, as_rows(target)), 4),
+        "says": complete(model, list(ASKED)),
+    }
+
+
+def some_tickets(tickets: Dataset, count: int, seed: int) -> Dataset:
+    """`count` tickets drawn with a seed."""
+    return tickets.select(random.Random(seed).sample(range(len(tickets)), count))
+
+
+def make_run(setting: Setting, looks: Iterable[int] = LOOKS) -> dict[str, Any]:
+    """Train and score one run; the record of its line in the file.
+
+    One thread: the same run on the same machine gives the same numbers, whatever else is running.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        watcher = Looks(looks)
+        tickets = some_tickets(read_tickets(), setting.tickets, setting.seed)
+        options = {key: getattr(setting, key) for key in ("lr", "rank", "steps", "seed")}
+        diverged, seconds = "", 0.0
+        try:
+            run = finetune(load_model("pocket"), tickets, **options, callbacks=[watcher])
+            seconds = run.seconds - watcher.seconds
+        except LossIsNaN as error:
+            diverged = str(error)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "setting": setting._asdict(),
+        "checkpoints": watcher.found,
+        "seconds": round(seconds, 2),
+        "diverged": diverged,
+        "origin": origin(),
+    }
+
+
+def origin() -> dict[str, Any]:
+    """What a run was made from: versions, the data's digest and, in a checkout, its commit."""
+    packages = ("torch", "transformers", "peft", "trl")
+    git = [
+        "git",
+        "log",
+        "-1",
+        "--format=%h",
+        "--",
+        "data/pocket-gpt2",
+        "data/support",
+        "data/suites",
+    ]
+    try:
+        found = subprocess.run(git, cwd=DATA.parent, capture_output=True, text=True, check=True)
+        commit = found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    return {
+        "versions": {name: version(name).split("+")[0] for name in packages},
+        "data": digest(),
+        "commit": commit,
+    }
+
+
+def finished(path: Path) -> set[Setting]:
+    """Settings that are on file and were made from today's data; all else is dropped from it."""
+    if not path.exists():
+        return set()
+    kept = []
+    try:
+        for _, record in read_lines(path):
+            kept.append(record)
+    except ValueError:  # a line that was being written when the run was killed
+        pass
+    today = digest()
+    kept = [record for record in kept if record["origin"]["data"] == today]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in kept), encoding="utf-8")
+    return {Setting(**record["setting"]) for record in kept}
+
+
+def make_all(
+    settings: Sequence[Setting], path: Path, workers: int, looks: Sequence[int] = ()
+) -> None:
+    """Make the runs that are not on file yet, several at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    missing = [setting for setting in settings if setting not in finished(path)]
+    # Fresh processes: threads of torch do not survive a fork.
+    with (
+        ProcessPoolExecutor(workers, get_context("spawn")) as pool,
+        tqdm(total=len(missing), desc=path.stem, unit="run") as bar,
+        path.open("a", encoding="utf-8") as file,
+    ):
+        waiting = [pool.submit(make_run, setting, looks) for setting in missing]
+        for done in as_completed(waiting):
+            file.write(json.dumps(done.result()) + "\n")
+            file.flush()
+            bar.update()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the stored runs (two hours on 2 cores).")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", type=Path, default=GRID.parent)
+    arguments = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"  # the bars of the runs themselves, in their own processes
+    make_all(KNOBS, arguments.folder / GRID.name, arguments.workers, LOOKS)
+    make_all(GROWTH, arguments.folder / SCALE.name, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()

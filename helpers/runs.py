@@ -1,0 +1,171 @@
+"""Stored runs: every fine-tune of a grid, with what it scored on the way.
+
+A file holds one run per line. It is read here and made by `helpers.grid`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .jsonl import read_lines
+from .models import DATA
+from .suites import NAMES, SUITES
+from .tickets import SUPPORT
+
+RUNS = DATA / "runs"
+GRID = RUNS / "grid.jsonl"
+SCALE = RUNS / "scale.jsonl"
+
+Rank = int | str  # a number, or "full"
+
+
+class BadRuns(ValueError):
+    """A file of stored runs is missing, damaged, or lacks the run that was asked for."""
+
+
+class Setting(NamedTuple):
+    """What tells one run of a grid from another.
+
+    Attributes:
+        lr: peak learning rate; it falls linearly to zero over `steps`.
+        rank: rank of LoRA on all linear layers, or "full".
+        steps: optimizer steps of 16 tickets.
+        tickets: how many different tickets were used.
+    """
+
+    lr: float
+    rank: Rank
+    steps: int
+    tickets: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The model at one step of a run.
+
+    Attributes:
+        scores: percent of held-out items right, per capability; stories as perplexity.
+        nll: negative log-likelihood of the gold answers, nats per token, per capability.
+        kl: divergence from the base on answers to new-task prompts, nats per token.
+        says: its answers to `helpers.grid.ASKED`, in order.
+    """
+
+    step: int
+    scores: dict[str, float]
+    nll: dict[str, float]
+    kl: float
+    says: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One run of a grid.
+
+    Attributes:
+        checkpoints: in order; the first is the base, at step 0.
+        seconds: training time on one core, looks not counted.
+        diverged: what stopped the run when its loss was no number any more, else "".
+        origin: package versions, the digest of the data and the commit the run was made from.
+    """
+
+    setting: Setting
+    checkpoints: tuple[Checkpoint, ...]
+    seconds: float
+    diverged: str
+    origin: dict[str, Any]
+
+    @property
+    def base(self) -> Checkpoint:
+        return self.checkpoints[0]
+
+    @property
+    def last(self) -> Checkpoint:
+        return self.checkpoints[-1]
+
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint of a step.
+
+        Raises:
+            BadRuns: there is none, as after a run that diverged; the message names those there are.
+        """
+        for checkpoint in self.checkpoints:
+            if checkpoint.step == step:
+                return checkpoint
+        known = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
+        raise BadRuns(f"{self.setting} has no checkpoint at step {step}; it has {known}.")
+
+
+def read_runs(path: str | Path = GRID) -> list[StoredRun]:
+    """The runs of a file, in the order of their settings.
+
+    Raises:
+        BadRuns: the file is missing, empty or damaged; the message says what to do.
+    """
+    path = Path(path)
+    return list(_read(path, path.stat().st_mtime_ns if path.exists() else 0))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int) -> tuple[StoredRun, ...]:
+    remedy = "Get the file again from the course's repository, or make it anew with `make runs`."
+    if not changed:
+        raise BadRuns(f"There is no file {path}. {remedy}")
+    try:
+        runs = [from_record(record) for _, record in read_lines(path)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRuns(f"{path} is damaged ({type(error).__name__}: {error}). {remedy}") from error
+    if not runs:
+        raise BadRuns(f"{path} holds no runs. {remedy}")
+    return tuple(sorted(runs, key=lambda run: (*map(str, run.setting), run.setting.lr)))
+
+
+def from_record(record: dict[str, Any]) -> StoredRun:
+    """A run from the JSON object of its line."""
+    checkpoints = tuple(
+        Checkpoint(**{**entry, "says": tuple(entry["says"])}) for entry in record["checkpoints"]
+    )
+    if not checkpoints:
+        raise ValueError("a run without checkpoints")
+    setting = Setting(**record["setting"])
+    rest = (record[key] for key in ("seconds", "diverged", "origin"))
+    return StoredRun(setting, checkpoints, *rest)
+
+
+def find(runs: Iterable[StoredRun], **wanted: object) -> list[StoredRun]:
+    """The runs whose setting has these values, such as `find(runs, lr=1e-2, rank=8)`.
+
+    Raises:
+        BadRuns: there is none; the message lists the values there are.
+    """
+    runs = list(runs)
+    found = [r for r in runs if all(getattr(r.setting, k) == v for k, v in wanted.items())]
+    if not found:
+        asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        known = "; ".join(f"{key}: {', '.join(map(str, values(runs, key)))}" for key in wanted)
+        raise BadRuns(f"There is no run with {asked}. There are {known}.")
+    return found
+
+
+def values(runs: Iterable[StoredRun], key: str) -> list:
+    """The different values of one part of the settings, rising; "full" comes last."""
+    found = {getattr(run.setting, key) for run in runs}
+    return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+
+def digest() -> str:
+    """A fingerprint of everything stored runs depend on: weights, tickets and held-out items."""
+    folder = DATA / "pocket-gpt2"
+    files = [folder / "model.safetensors", folder / "tokenizer.json", SUPPORT / "tickets.jsonl"]
+    files += [SUITES / f"{name}.jsonl" for name in NAMES]
+    total = hashlib.sha256()
+    for file in files:
+        # Line ends may differ between checkouts; the weights have none.
+        content = file.read_bytes()
+        total.update(content if file.suffix == ".safetensors" else content.replace(b"\r\n", b"\n"))
+    return total.hexdigest()[:16]
