@@ -137,7 +137,7 @@ def test_the_models_mode_is_left_as_it_was(tiny):
 
 def test_a_prompt_that_does_not_fit_is_refused(tiny):
     long = Suite("facts", (replace(ITEM, prompt=" 1" * 115),))
-    with pytest.raises(ValueError, match="230 tokens and 48 that follow do not fit.* 256"):
+    with pytest.raises(ValueError, match=r"230 tokens and 48 that follow do not fit.* 256"):
         evaluate(tiny, long)
     with pytest.raises(ValueError, match="do not fit"):
         answer_nll(tiny, [(" 1" * 127, " 1 1")])
