@@ -96,7 +96,11 @@ def relative_change(x: torch.Tensor, y: torch.Tensor) -> float:
 
 def drift(base: torch.nn.Module, tuned: torch.nn.Module, prompts: Sequence[str]) -> list[Drift]:
     """Drift of every layer between two models on the same prompts."""
-    before, after = hidden_states(base, prompts), hidden_states(tuned, prompts)
+    return drift_between(hidden_states(base, prompts), hidden_states(tuned, prompts))
+
+
+def drift_between(before: torch.Tensor, after: torch.Tensor) -> list[Drift]:
+    """Drift of every layer between two results of `hidden_states`."""
     return [
         Drift(layer, linear_cka(x, y), relative_change(x, y))
         for layer, (x, y) in enumerate(zip(before, after, strict=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from transformers import TrainerCallback
 
-from .drift import hidden_states, linear_cka, relative_change
+from .drift import Drift, drift_between, hidden_states
 from .loss import place_of
 
 
@@ -21,13 +21,13 @@ class LayerLog(TrainerCallback):
         prompts: what the drift is measured on, such as prompts of an old skill; none, no drift.
         every: steps between two looks at the drift.
         gradients: (step, {layer: length of the gradient of its trained weights}) of every step.
-        drifts: (step, [(CKA, relative change) of the embedding and each layer]).
+        drifts: (step, drift of the embedding and each layer) of each look.
     """
 
     prompts: Sequence[str] = ()
     every: int = 20
     gradients: list[tuple[int, dict[int, float]]] = field(default_factory=list)
-    drifts: list[tuple[int, list[tuple[float, float]]]] = field(default_factory=list)
+    drifts: list[tuple[int, list[Drift]]] = field(default_factory=list)
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
         self.gradients.clear()
@@ -50,8 +50,5 @@ class LayerLog(TrainerCallback):
         last = state.global_step == state.max_steps
         if self.prompts and (state.global_step % self.every == 0 or last):
             now = hidden_states(model, self.prompts)
-            found = [
-                (linear_cka(x, y), relative_change(x, y))
-                for x, y in zip(self._before, now, strict=True)
-            ]
+            found = drift_between(self._before, now)
             self.drifts.append((state.global_step, found))
