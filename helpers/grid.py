@@ -11,13 +11,13 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -28,8 +28,9 @@ from .evaluation import evaluate
 from .generation import complete
 from .jsonl import read_lines
 from .mechanics import as_rows, kl_to_base, merged
+from .mechanics.stored import Inside, make_inside
 from .models import DATA, load_model
-from .runs import GRID, SCALE, Setting, digest
+from .runs import ASKED, GRID, INSIDE, SCALE, Setting, digest
 from .suites import TARGET, load_suites
 from .tickets import read_tickets
 from .training import LossIsNaN, finetune
@@ -42,13 +43,6 @@ TICKETS = 1200
 #: Where the runs of the grid are looked at.
 LOOKS = (5, 15, 30, 60)
 ITEMS = 30  # held-out items per capability and look
-#: Three prompts whose answers are kept: an old instruction, an old problem, a new question.
-ASKED = (
-    "How do I make tea?",
-    "Reverse this list: tea, bread, lamp",
-    "Customer: Hello, when will I see my refund?\nAgent:",
-)
-
 #: Learning rate by rank, by seed. One seed is finished before the next begins.
 KNOBS = [
     Setting(lr, rank, STEPS, TICKETS, seed) for seed in SEEDS for rank in RANKS for lr in RATES
@@ -61,6 +55,9 @@ GROWTH = [
       for seed in SEEDS for tickets in (40, 75, 150, 300, 600, 1200)),
 ]  # fmt: skip
 
+#: Runs whose inside is measured, and their controls.
+WATCHED = [Inside(data, seed) for seed in SEEDS for data in ("tickets", "control")]
+
 
 class Looks(TrainerCallback):
     """Scores the model in training at given steps, and at the last one.
@@ -70,8 +67,8 @@ class Looks(TrainerCallback):
         seconds: time spent looking.
     """
 
-    def __init__(self, steps: Iterable[int]):
-        self.steps, self.found, self.seconds = set(steps), [look_at_base()], 0.0
+    def __init__(self, steps: Iterable[int], base: dict[str, Any]):
+        self.steps, self.found, self.seconds = set(steps), [base], 0.0
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         if state.global_step in self.steps or state.global_step == state.max_steps:
@@ -105,47 +102,58 @@ def some_tickets(tickets: Dataset, count: int, seed: int) -> Dataset:
     return tickets.select(random.Random(seed).sample(range(len(tickets)), count))
 
 
-def make_run(setting: Setting, looks: Iterable[int] = LOOKS) -> dict[str, Any]:
-    """Train and score one run; the record of its line in the file.
+def make_run(
+    setting: Setting,
+    looks: Iterable[int] = (),
+    callbacks: Sequence[TrainerCallback] = (),
+    base: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train and score one run.
+
+    Args:
+        looks: steps at which it is scored; the last one always is.
+        callbacks: further callbacks of the trainer.
+        base: what is found at step 0, where that is known already.
+
+    Returns:
+        A stored run's record, without its setting and its origin.
+    """
+    watcher = Looks(looks, base or look_at_base())
+    tickets = some_tickets(read_tickets(), setting.tickets, setting.seed)
+    options = {key: getattr(setting, key) for key in ("lr", "rank", "steps", "seed")}
+    diverged, seconds = "", 0.0
+    try:
+        run = finetune(load_model("pocket"), tickets, **options, callbacks=[watcher, *callbacks])
+        seconds = run.seconds - watcher.seconds
+    except LossIsNaN as error:
+        diverged = str(error)
+    return {"checkpoints": watcher.found, "seconds": round(seconds, 2), "diverged": diverged}
+
+
+def make_stored(job: Job) -> dict[str, Any]:
+    """One line of a file.
 
     One thread: the same run on the same machine gives the same numbers, whatever else is running.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        watcher = Looks(looks)
-        tickets = some_tickets(read_tickets(), setting.tickets, setting.seed)
-        options = {key: getattr(setting, key) for key in ("lr", "rank", "steps", "seed")}
-        diverged, seconds = "", 0.0
-        try:
-            run = finetune(load_model("pocket"), tickets, **options, callbacks=[watcher])
-            seconds = run.seconds - watcher.seconds
-        except LossIsNaN as error:
-            diverged = str(error)
+        made = job.make(job.setting)
     finally:
         torch.set_num_threads(threads)
-    return {
-        "setting": setting._asdict(),
-        "checkpoints": watcher.found,
-        "seconds": round(seconds, 2),
-        "diverged": diverged,
-        "origin": origin(),
-    }
+    return {"setting": job.setting._asdict(), **made, "origin": origin()}
+
+
+def make_knobs(setting: Setting) -> dict[str, Any]:
+    """A run of the grid, with its looks on the way."""
+    return make_run(setting, LOOKS)
 
 
 def origin() -> dict[str, Any]:
     """What a run was made from: versions, the data's digest and, in a checkout, its commit."""
     packages = ("torch", "transformers", "peft", "trl")
-    git = [
-        "git",
-        "log",
-        "-1",
-        "--format=%h",
-        "--",
-        "data/pocket-gpt2",
-        "data/support",
-        "data/suites",
-    ]
+    folders = ("data/pocket-gpt2", "data/support", "data/suites")
+    git = ["git", "log", "-1", "--format=%h", "--", *folders]
     try:
         found = subprocess.run(git, cwd=DATA.parent, capture_output=True, text=True, check=True)
         commit = found.stdout.strip()
@@ -158,10 +166,17 @@ def origin() -> dict[str, Any]:
     }
 
 
-def finished(path: Path) -> set[Setting]:
+class Job(NamedTuple):
+    """A setting, and the function that makes its record."""
+
+    setting: Setting | Inside
+    make: Callable[[Any], dict[str, Any]]
+
+
+def finished(path: Path) -> list[dict[str, Any]]:
     """Settings that are on file and were made from today's data; all else is dropped from it."""
     if not path.exists():
-        return set()
+        return []
     kept = []
     try:
         for _, record in read_lines(path):
@@ -171,22 +186,21 @@ def finished(path: Path) -> set[Setting]:
     today = digest()
     kept = [record for record in kept if record["origin"]["data"] == today]
     path.write_text("".join(f"{json.dumps(record)}\n" for record in kept), encoding="utf-8")
-    return {Setting(**record["setting"]) for record in kept}
+    return [record["setting"] for record in kept]
 
 
-def make_all(
-    settings: Sequence[Setting], path: Path, workers: int, looks: Sequence[int] = ()
-) -> None:
+def make_all(jobs: Sequence[Job], path: Path, workers: int) -> None:
     """Make the runs that are not on file yet, several at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    missing = [setting for setting in settings if setting not in finished(path)]
+    there = finished(path)
+    missing = [job for job in jobs if job.setting._asdict() not in there]
     # Fresh processes: threads of torch do not survive a fork.
     with (
         ProcessPoolExecutor(workers, get_context("spawn")) as pool,
         tqdm(total=len(missing), desc=path.stem, unit="run") as bar,
         path.open("a", encoding="utf-8") as file,
     ):
-        waiting = [pool.submit(make_run, setting, looks) for setting in missing]
+        waiting = [pool.submit(make_stored, job) for job in missing]
         for done in as_completed(waiting):
             file.write(json.dumps(done.result()) + "\n")
             file.flush()
@@ -199,8 +213,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=GRID.parent)
     arguments = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"  # the bars of the runs themselves, in their own processes
-    make_all(KNOBS, arguments.folder / GRID.name, arguments.workers, LOOKS)
-    make_all(GROWTH, arguments.folder / SCALE.name, arguments.workers)
+    files = {
+        GRID.name: [Job(setting, make_knobs) for setting in KNOBS],
+        SCALE.name: [Job(setting, make_run) for setting in GROWTH],
+        INSIDE.name: [Job(setting, make_inside) for setting in WATCHED],
+    }
+    for name, jobs in files.items():
+        make_all(jobs, arguments.folder / name, arguments.workers)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ A file holds one run per line. It is read here and made by `helpers.grid`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .jsonl import read_lines
 from .models import DATA
@@ -20,8 +20,17 @@ from .tickets import SUPPORT
 RUNS = DATA / "runs"
 GRID = RUNS / "grid.jsonl"
 SCALE = RUNS / "scale.jsonl"
+INSIDE = RUNS / "inside.jsonl"
+
+#: Three prompts whose answers are kept: an old instruction, an old problem, a new question.
+ASKED = (
+    "How do I make tea?",
+    "Reverse this list: tea, bread, lamp",
+    "Customer: Hello, when will I see my refund?\nAgent:",
+)
 
 Rank = int | str  # a number, or "full"
+T = TypeVar("T")
 
 
 class BadRuns(ValueError):
@@ -53,7 +62,7 @@ class Checkpoint:
         scores: percent of held-out items right, per capability; stories as perplexity.
         nll: negative log-likelihood of the gold answers, nats per token, per capability.
         kl: divergence from the base on answers to new-task prompts, nats per token.
-        says: its answers to `helpers.grid.ASKED`, in order.
+        says: its answers to `ASKED`, in order.
     """
 
     step: int
@@ -113,16 +122,26 @@ def read_runs(path: str | Path = GRID) -> list[StoredRun]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[StoredRun, ...]:
+    runs = read_records(path, from_record)
+    return tuple(sorted(runs, key=lambda run: (*map(str, run.setting), run.setting.lr)))
+
+
+def read_records(path: Path, convert: Callable[[dict[str, Any]], T]) -> list[T]:
+    """The records of a file of stored runs, each converted.
+
+    Raises:
+        BadRuns: as `read_runs`.
+    """
     remedy = "Get the file again from the course's repository, or make it anew with `make runs`."
-    if not changed:
+    if not path.exists():
         raise BadRuns(f"There is no file {path}. {remedy}")
     try:
-        runs = [from_record(record) for _, record in read_lines(path)]
+        found = [convert(record) for _, record in read_lines(path)]
     except (ValueError, KeyError, TypeError) as error:
         raise BadRuns(f"{path} is damaged ({type(error).__name__}: {error}). {remedy}") from error
-    if not runs:
+    if not found:
         raise BadRuns(f"{path} holds no runs. {remedy}")
-    return tuple(sorted(runs, key=lambda run: (*map(str, run.setting), run.setting.lr)))
+    return found
 
 
 def from_record(record: dict[str, Any]) -> StoredRun:
@@ -158,11 +177,15 @@ def values(runs: Iterable[StoredRun], key: str) -> list:
     return sorted(found, key=lambda value: (isinstance(value, str), value))
 
 
-def digest() -> str:
-    """A fingerprint of everything stored runs depend on: weights, tickets and held-out items."""
+def digest(*more: Path) -> str:
+    """A fingerprint of what stored runs are made from: weights, tickets, held-out items.
+
+    Args:
+        more: further files they depend on.
+    """
     folder = DATA / "pocket-gpt2"
     files = [folder / "model.safetensors", folder / "tokenizer.json", SUPPORT / "tickets.jsonl"]
-    files += [SUITES / f"{name}.jsonl" for name in NAMES]
+    files += [*(SUITES / f"{name}.jsonl" for name in NAMES), *more]
     total = hashlib.sha256()
     for file in files:
         # Line ends may differ between checkouts; the weights have none.
