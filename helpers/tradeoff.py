@@ -1,0 +1,151 @@
+"""What a run learned against what it lost, and how to compare runs that learned unequally."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy
+from scipy.optimize import curve_fit
+from scipy.stats import spearmanr
+
+from .runs import Checkpoint, Rank, StoredRun
+from .suites import PROTECTED, TARGET
+
+#: Old skills that are scored by right and wrong.
+OLD = tuple(name for name in PROTECTED if name != "stories")
+
+
+def learned(checkpoint: Checkpoint) -> float:
+    """The target score in percent."""
+    return checkpoint.scores[TARGET]
+
+
+def points_lost(base: Checkpoint, now: Checkpoint, names: Iterable[str] = OLD) -> float:
+    """How many points the old skills have lost, on average over the capabilities."""
+    return statistics.fmean(base.scores[name] - now.scores[name] for name in names)
+
+
+def worst_loss(base: Checkpoint, now: Checkpoint) -> tuple[str, float]:
+    """The capability that has lost most, and its points: what an average hides."""
+    lost = {name: base.scores[name] - now.scores[name] for name in OLD}
+    worst = max(lost, key=lost.__getitem__)
+    return worst, lost[worst]
+
+
+def old_loss(checkpoint: Checkpoint) -> float:
+    """Loss of the old skills, nats per token, averaged over the capabilities (stories included).
+
+    Finer than points: it moves before the first answer changes.
+    """
+    return statistics.fmean(checkpoint.nll[name] for name in PROTECTED)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
+
+
+def bootstrap(values: Sequence[float], repeats: int = 2_000, seed: int = 0) -> Estimate:
+    """The mean of some values and its percentile bootstrap interval (Efron 1979).
+
+    Raises:
+        ValueError: there are fewer than two values.
+    """
+    if len(values) < 2:
+        raise ValueError("An interval needs at least two values.")
+    rng = random.Random(seed)
+    means = sorted(statistics.fmean(rng.choices(values, k=len(values))) for _ in range(repeats))
+    low, high = means[round(0.025 * repeats)], means[round(0.975 * repeats) - 1]
+    return Estimate(statistics.fmean(values), low, high)
+
+
+def rank_correlations(
+    runs: Sequence[StoredRun], along: str, outcome: Callable[[StoredRun], float]
+) -> list[float]:
+    """Spearman correlations of an outcome with one knob, all others held.
+
+    Args:
+        along: "lr" or "rank"; full fine-tuning has no rank and is left out of the latter.
+        outcome: one number per run, such as `lambda run: old_loss(run.last)`.
+
+    Returns:
+        One coefficient for each value of the other knob and each seed: 1 where the outcome rises
+        with the knob without exception.
+    """
+    other = {"lr": "rank", "rank": "lr"}[along]
+    groups: dict[tuple[Rank | float, int], list[StoredRun]] = {}
+    for run in runs:
+        if along != "rank" or run.setting.rank != "full":
+            key = (getattr(run.setting, other), run.setting.seed)
+            groups.setdefault(key, []).append(run)
+    return [
+        float(spearmanr([getattr(r.setting, along) for r in g], [outcome(r) for r in g]).statistic)
+        for g in groups.values()
+    ]
+
+
+def lost_when_learned(run: StoredRun, score: float) -> float | None:
+    """Points lost at the moment a run reached a target score; None where it never did.
+
+    Between two looks both curves are taken as straight lines. Runs are compared at equal learning
+    and not at equal steps, because "forgets less" is often "has learned less" (Biderman et al.
+    2024, arXiv 2405.09673).
+    """
+    for before, after in itertools.pairwise(run.checkpoints):
+        if learned(before) < score <= learned(after):
+            part = (score - learned(before)) / (learned(after) - learned(before))
+            first, second = (points_lost(run.base, look) for look in (before, after))
+            return first + part * (second - first)
+    return None
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = scale * x ** exponent + shift, and how far the data lie from it.
+
+    Attributes:
+        residuals: data minus law, in the order of the data.
+        explained: share of the variance of y that the law explains.
+    """
+
+    scale: float
+    exponent: float
+    shift: float
+    residuals: tuple[float, ...]
+    explained: float
+
+    def __call__(self, x: float) -> float:
+        return self.scale * x**self.exponent + self.shift
+
+
+def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+    """Fit a shifted power law by least squares.
+
+    Kalajdzievski (2024, arXiv 2401.05605) finds that forgetting follows one in the number of
+    update steps and of trained parameters.
+
+    Raises:
+        ValueError: fewer than four points, or a law that cannot be found.
+    """
+    if len(x) < 4:
+        raise ValueError(f"Three numbers cannot be fitted to {len(x)} points; give four or more.")
+    places, values = numpy.asarray(x, float), numpy.asarray(y, float)
+    start = ((values.max() - values.min()) / places.max() ** 0.5, 0.5, values.min())
+    try:
+        found, _ = curve_fit(lambda x, a, b, c: a * x**b + c, places, values, start, maxfev=20_000)
+    except RuntimeError as error:
+        raise ValueError(f"No power law fits these points: {error}") from error
+    residuals = values - (found[0] * places ** found[1] + found[2])
+    explained = 1 - float((residuals**2).sum() / ((values - values.mean()) ** 2).sum())
+    return PowerLaw(*map(float, found), tuple(map(float, residuals)), explained)
