@@ -1,0 +1,187 @@
+"""Figures of numbers over other numbers: curves over seeds, planes, laws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..tradeoff import bootstrap
+from .style import FONT_SIZE, STYLES, Picture, finish, label_line_ends, new_figure
+
+#: One curve: (x, y) points. Several curves of one label are seeds of the same thing.
+Curve = Sequence[tuple[float, float]]
+
+
+def lines(
+    series: Mapping[str, Sequence[Curve]],
+    x: str,
+    y: str,
+    zero: bool = False,
+    whole_x: bool = False,
+    log_x: bool = False,
+    mark: tuple[float, str] | None = None,
+) -> Picture:
+    """A thick line of means per label, with a thin one for each seed behind it.
+
+    Args:
+        series: label to its curves; the curves of one label share their x values.
+        x, y: what the axes show, with units.
+        zero: draw a line at 0.
+        whole_x: mark whole numbers only, as for layers.
+        log_x: equal ratios of x at equal distances.
+        mark: an x value to mark with a dotted line, and what stands beside it.
+    """
+    figure, (ax,) = new_figure(width=9, height=4.2)
+    if log_x:
+        ax.set_xscale("log")
+    ends = []
+    told = []
+    for number, (label, curves) in enumerate(series.items()):
+        colour, dashes, marker = STYLES[number % len(STYLES)]
+        places = [place for place, _ in curves[0]]
+        for curve in curves if len(curves) > 1 else ():
+            ax.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.5)
+        means = [
+            sum(value for _, value in points) / len(points) for points in zip(*curves, strict=True)
+        ]
+        ax.plot(places, means, color=colour, linestyle=dashes, marker=marker, linewidth=2.2)
+        ends.append((means[-1], label, colour))
+        told.append(f"{label} goes from {means[0]:.2g} to {means[-1]:.2g}")
+    if zero:
+        ax.axhline(0, color="#333333", linewidth=1)
+    if whole_x:
+        ax.set_xticks(sorted({place for curves in series.values() for place, _ in curves[0]}))
+    low, high = ax.get_ylim()
+    if mark:
+        ax.axvline(mark[0], color="#333333", linestyle=":", linewidth=1.5)
+        ax.annotate(f" {mark[1]}", (mark[0], high), va="top", fontsize=FONT_SIZE)
+    last = max(place for curves in series.values() for place, _ in curves[0])
+    label_line_ends(ax, last, ends, gap=0.065 * (high - low))
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    seeds = max(len(curves) for curves in series.values())
+    drawn = f"Thick lines are means of {seeds} seeds, thin lines the seeds. " if seeds > 1 else ""
+    return finish(figure, f"{y}, over {x}. {drawn}{'; '.join(told)}.")
+
+
+def plane(
+    along: Sequence[float], across: Sequence[float], losses: Sequence[Sequence[float]], title: str
+) -> Picture:
+    """Contours of a loss on a plane; the base stands at (0, 0), the fine-tune at (1, 0)."""
+    figure, (ax,) = new_figure(width=8, height=4.4)
+    shown = ax.contourf(along, across, losses, levels=12, cmap="cividis")
+    ax.contour(along, across, losses, levels=12, colors="white", linewidths=0.6)
+    for place, name in ((0, "base"), (1, "fine-tune")):
+        ax.plot(place, 0, marker="o", markersize=10, color="white", markeredgecolor="black")
+        ax.annotate(name, (place, 0), xytext=(0, 10), textcoords="offset points", ha="center",
+                    fontsize=FONT_SIZE, color="white", fontweight="bold")  # fmt: skip
+    bar = figure.colorbar(shown, ax=ax)
+    bar.set_label("loss (nats per answer token)", size=FONT_SIZE)
+    ax.set_xlabel("along the update (0 = base, 1 = fine-tune)")
+    ax.set_ylabel("a random direction, as long")
+    ax.set_title(title)
+    middle = losses[min(range(len(across)), key=lambda number: abs(across[number]))]
+    told = ", ".join(f"{value:.2f} at {x:g}" for x, value in zip(along, middle, strict=True))
+    return finish(figure, f"{title}: contours of the loss in nats. Along the update: {told}.")
+
+
+def points(
+    groups: Mapping[str, Sequence[tuple[float, float]]],
+    x: str,
+    y: str,
+    downwards: bool = False,
+    fronts: bool = True,
+) -> Picture:
+    """Groups of points on one plane, each in its own colour and shape.
+
+    Args:
+        downwards: y grows downwards, as for losses: the best corner is then the upper right one.
+        fronts: join the points of each group that no other of the group beats in both x and y.
+    """
+    figure, (ax,) = new_figure(width=9, height=5)
+    told = []
+    for number, (label, group) in enumerate(groups.items()):
+        colour, dashes, marker = STYLES[number % len(STYLES)]
+        ax.plot(*zip(*group, strict=True), linestyle="", marker=marker, color=colour, markersize=6,
+                alpha=0.55, label=label)  # fmt: skip
+        if fronts:
+            best = front(group, downwards)
+            ax.plot(*zip(*best, strict=True), color=colour, linestyle=dashes, linewidth=2.2)
+            ends = f"from ({best[0][0]:.0f}, {best[0][1]:.0f}) to ({best[-1][0]:.0f}, "
+            told.append(f"{label}: {len(group)} points, best {ends}{best[-1][1]:.0f})")
+        else:
+            told.append(f"{label}: {len(group)} points")
+    if downwards:
+        ax.invert_yaxis()
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False,
+              fontsize=FONT_SIZE)  # fmt: skip
+    return finish(figure, f"{y}, against {x}. {'; '.join(told)}.")
+
+
+def front(
+    group: Sequence[tuple[float, float]], downwards: bool = False
+) -> list[tuple[float, float]]:
+    """The points that no other point beats in both coordinates, by rising x."""
+    sign = -1 if downwards else 1
+    best: list[tuple[float, float]] = []
+    for point in sorted(group, key=lambda p: (-p[0], -sign * p[1])):
+        if not best or sign * point[1] > sign * best[-1][1]:
+            best.append(point)
+    return best[::-1]
+
+
+def spread(groups: Mapping[str, Sequence[float]], x: str, y: str) -> Picture:
+    """One column of dots per group, with its mean and bootstrapped 95 % interval."""
+    figure, (ax,) = new_figure(width=9, height=4.2)
+    told = []
+    for number, (label, group) in enumerate(groups.items()):
+        colour, _, marker = STYLES[0]
+        ax.plot([number - 0.12] * len(group), group, linestyle="", marker=marker, color=colour,
+                alpha=0.45)  # fmt: skip
+        if len(group) > 1:
+            found = bootstrap(group)
+            below, above = found.mean - found.low, found.high - found.mean
+            ax.errorbar(number + 0.12, found.mean, [[below], [above]], color="black", marker="_",
+                        markersize=16, capsize=5, linewidth=2)  # fmt: skip
+            told.append(f"{label} {found.mean:.1f} ({found.low:.1f} to {found.high:.1f})")
+        else:
+            told.append(f"{label} {', '.join(f'{value:.1f}' for value in group) or 'no run'}")
+    ax.set_xticks(range(len(groups)), list(groups))
+    ax.grid(axis="x", visible=False)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    return finish(figure, f"{y}, by {x}; means with 95 % intervals: {'; '.join(told)}.")
+
+
+def law(
+    data: Sequence[tuple[float, float]], curve: Callable[[float], float], x: str, y: str
+) -> Picture:
+    """Left, points and the law fitted to them; right, what the law leaves over."""
+    figure, (left, right) = new_figure(width=11, height=4.2, columns=2)
+    colour, _, marker = STYLES[0]
+    places = [place for place, _ in data]
+    low, high = min(places), max(places)
+    fine = [low * (high / low) ** (step / 60) for step in range(61)]
+    left.plot(*zip(*data, strict=True), linestyle="", marker=marker, color=colour, alpha=0.6)
+    left.plot(fine, [curve(place) for place in fine], color=STYLES[1][0], linestyle="--",
+              linewidth=2.2)  # fmt: skip
+    rests = [value - curve(place) for place, value in data]
+    right.axhline(0, color=STYLES[1][0], linestyle="--", linewidth=2.2)
+    right.plot(places, rests, linestyle="", marker=marker, color=colour, alpha=0.6)
+    for ax, title, name in (
+        (left, "Runs and fitted law", y),
+        (right, "What the law leaves over", "run minus law"),
+    ):
+        ax.set_xscale("log")
+        ax.set_xticks(sorted(set(places)), [f"{place:g}" for place in sorted(set(places))])
+        ax.minorticks_off()
+        ax.set_title(title)
+        ax.set_xlabel(x)
+        ax.set_ylabel(name)
+    largest = max(map(abs, rests))
+    return finish(
+        figure,
+        f"{y}, over {x}, with a fitted curve from {curve(low):.2g} to {curve(high):.2g}; no run "
+        f"lies farther from it than {largest:.2g}.",
+    )

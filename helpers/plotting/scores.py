@@ -1,0 +1,139 @@
+"""Figures of scores: capabilities before and after, a run while it trains, several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..snapshots import Snapshot
+from ..training import Run
+from .style import (
+    BLUE,
+    FONT_SIZE,
+    GREY,
+    ORANGE,
+    STYLES,
+    Picture,
+    finish,
+    label_line_ends,
+    new_figure,
+)  # fmt: skip
+
+
+def capability_bars(
+    before: Snapshot, after: Snapshot | None = None, labels: tuple[str, str] = ("before", "after")
+) -> Picture:
+    """Scores per capability with 95 % intervals: one bar each, or two when `after` is given."""
+    names = [name for name in before.results if not before.is_text(name)]
+    snapshots = [before] if after is None else [before, after]
+    height = 0.72 / len(snapshots)
+    figure, (ax,) = new_figure(height=0.8 + 0.5 * len(names))
+    for number, snapshot in enumerate(snapshots):
+        scores = [snapshot.score(name) for name in names]
+        bounds = [snapshot.interval(name) for name in names]
+        spread = [
+            [max(0, s - low) for s, (low, _) in zip(scores, bounds, strict=True)],
+            [max(0, high - s) for s, (_, high) in zip(scores, bounds, strict=True)],
+        ]
+        offset = (number - (len(snapshots) - 1) / 2) * 0.38
+        ax.barh(
+            [place + offset for place in range(len(names))], scores, height=height,
+            color=(BLUE, ORANGE)[number], hatch=("", "///")[number], edgecolor="white",
+            linewidth=0, label=labels[number], xerr=spread, ecolor="#333333", capsize=2,
+        )  # fmt: skip
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 105)
+    ax.set_xlabel("held-out items right (%), with 95 % interval")
+    ax.grid(axis="y", visible=False)
+    if after is None:
+        told = "; ".join(f"{name} {before.score(name):.0f} percent" for name in names)
+        return finish(figure, f"One bar per capability: {told}.")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False,
+              fontsize=FONT_SIZE)  # fmt: skip
+    told = "; ".join(
+        f"{name} {before.score(name):.0f} to {after.score(name):.0f} percent" for name in names
+    )
+    return finish(figure, f"Bars of {labels[0]} and {labels[1]} per capability: {told}.")
+
+
+def learning_and_forgetting(
+    run: Run, target: str, others: Sequence[str], stop: int | None = None
+) -> Picture:
+    """Left, the losses along training; right, the scores at each evaluation step.
+
+    Args:
+        target: the suite that is being learned.
+        others: suites of old skills.
+        stop: a step to mark, such as the one at which training should have stopped.
+    """
+    figure, (left, right) = new_figure(width=11, height=4.4, columns=2)
+    steps = [probe.step for probe in run.probes]
+    x, y = zip(*run.losses, strict=True)
+    left.plot(x, y, color=GREY, linewidth=1, label="training batches")
+    left.plot(steps, [p.nll[target] for p in run.probes], color=BLUE, marker="o", linewidth=2,
+              label=f"{target}, held out")  # fmt: skip
+    left.set_xlabel("optimizer step")
+    left.set_ylabel("loss (nats per answer token)")
+    left.set_title("What the dashboard shows")
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False, fontsize=FONT_SIZE)
+
+    right.plot(steps, [p.scores[target] for p in run.probes], color="black", linewidth=2.5)
+    ends = [(run.probes[-1].scores[target], target, "black")]
+    for number, name in enumerate(others):
+        colour, line, marker = STYLES[number % len(STYLES)]
+        values = [p.scores[name] for p in run.probes]
+        right.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=5)
+        ends.append((values[-1], name, colour))
+    label_line_ends(right, steps[-1], ends)
+    right.set_xlabel("optimizer step")
+    right.set_ylabel("held-out items right (%)")
+    right.set_title("What it does not show")
+    right.set_ylim(-3, 105)
+    for ax in (left, right):
+        if stop is not None:
+            ax.axvline(stop, color="#333333", linestyle=":", linewidth=1.5)
+    if stop is not None:
+        right.annotate("stop here", (stop, 2), xytext=(4, 0), textcoords="offset points",
+                       fontsize=FONT_SIZE)  # fmt: skip
+    first, last = run.probes[0], run.probes[-1]
+    told = "; ".join(
+        f"{name} {first.scores[name]:.0f} to {last.scores[name]:.0f} percent"
+        for name in (target, *others)
+    )
+    return finish(
+        figure,
+        f"Two panels over {steps[-1]} optimizer steps. Left: the loss on {target} falls from "
+        f"{first.nll[target]:.2f} to {last.nll[target]:.2f} nats. Right: scores move: {told}."
+        + (f" A dotted line marks step {stop}." if stop is not None else ""),
+    )
+
+
+def compare_runs(
+    scores: Mapping[str, Mapping[str, float]], target: str, others: Sequence[str]
+) -> Picture:
+    """One row of points per run: the target and each old skill, in percent.
+
+    Args:
+        scores: run label to its scores per suite.
+    """
+    figure, (ax,) = new_figure(width=10, height=1.6 + 0.55 * len(scores))
+    labels = list(scores)
+    for number, name in enumerate(others):
+        colour, _, marker = STYLES[number % len(STYLES)]
+        ax.plot([scores[label][name] for label in labels], range(len(labels)), linestyle="",
+                color=colour, marker=marker, markersize=9, label=name)  # fmt: skip
+    ax.plot([scores[label][target] for label in labels], range(len(labels)), linestyle="",
+            color="black", marker="*", markersize=15, label=f"{target} (target)")  # fmt: skip
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    ax.margins(y=0.12)
+    ax.set_xlim(-2, 103)
+    ax.set_xlabel("held-out items right (%)")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, frameon=False,
+              fontsize=FONT_SIZE)  # fmt: skip
+    told = "; ".join(
+        f"{label}: " + ", ".join(f"{name} {scores[label][name]:.0f}" for name in (target, *others))
+        for label in labels
+    )
+    return finish(figure, f"Scores in percent per run. {told}.")
