@@ -17,8 +17,9 @@ from typing import Any
 
 import ipywidgets
 
+from .widgets.faces import bundle
+
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "quizzes"
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # Long options wrap beside their button; by default a label has the height of one line. Within a
 # label, ipywidgets puts the text before the button, hence the reversed row.
 STYLE = (
@@ -181,13 +182,4 @@ class Quiz:
         return "\n".join(lines + ([f"Open question. {self.open['open']}"] if self.open else []))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        # Built by hand: ipywidgets 7 displays by `_ipython_display_`, 8 by `_repr_mimebundle_`,
-        # and neither would add the other two faces.
-        bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        if self.widget.model_id is not None:  # None where no kernel runs (ipywidgets 7)
-            bundle[WIDGET_VIEW] = {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self.widget.model_id,
-            }
-        return bundle
+        return bundle(self.widget, repr(self), html=self._repr_html_())

@@ -1,0 +1,39 @@
+"""Controls that the laboratories share; only what ipywidgets 7.7 and 8.1 have in common."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import ipywidgets
+
+
+def slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionSlider:
+    """A slider over given values; the arrow keys move it. Without that value, the last is set."""
+    labels = [
+        (f"{option:g}" if isinstance(option, float) else str(option), option) for option in options
+    ]
+    return ipywidgets.SelectionSlider(
+        options=labels,
+        value=value if value in options else options[-1],
+        description=name,
+        continuous_update=False,
+        style={"description_width": "7em"},
+        layout=ipywidgets.Layout(width="26em"),
+    )
+
+
+def row(*widgets: ipywidgets.Widget) -> ipywidgets.HBox:
+    """Widgets side by side; they wrap where the page is narrow."""
+    layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
+    return ipywidgets.HBox(widgets, layout=layout)
+
+
+def status(text: str) -> str:
+    """A sentence that screen readers announce when it changes."""
+    return f'<div role="status">{html.escape(text)}</div>'
+
+
+def picture() -> ipywidgets.Image:
+    """A place for a figure, never wider than the page."""
+    return ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))

@@ -1,0 +1,187 @@
+"""The laboratory of knobs: learning rate, rank and step over stored runs, and live training."""
+
+from __future__ import annotations
+
+import html
+import statistics
+from collections.abc import Sequence
+
+import ipywidgets
+
+from ..runs import ASKED, GRID, Checkpoint, Rank, Setting, StoredRun, read_runs, values
+from ..tradeoff import learned, points_lost, worst_loss
+from .controls import picture, row, slider, status
+from .faces import show
+from .knobs_figure import ROWS, KnobsFigure, View
+from .live import LivePanel
+
+
+class Stored:
+    """The runs of a grid by learning rate and rank, and what a setting looks like."""
+
+    def __init__(self, runs: Sequence[StoredRun]) -> None:
+        self.rates: list[float] = values(runs, "lr")
+        self.ranks: list[Rank] = values(runs, "rank")
+        self.steps = [c.step for c in max(runs, key=lambda r: len(r.checkpoints)).checkpoints[1:]]
+        self.cells: dict[tuple[float, Rank], list[StoredRun]] = {}
+        for run in runs:
+            self.cells.setdefault((run.setting.lr, run.setting.rank), []).append(run)
+
+    def view(self, lr: float, rank: Rank, step: int, live: Checkpoint | None = None) -> View:
+        """What there is to see at a setting."""
+        same = [(rate, rank) for rate in self.rates if (rate, rank) in self.cells]
+        return View(
+            runs=self.reached(lr, rank, step),
+            step=step,
+            steps=self.steps,
+            others=[self.point(*cell, step) for cell in self.cells],
+            same_rank=[self.point(*cell, step) for cell in same],
+            live=live,
+        )
+
+    def reached(self, lr: float, rank: Rank, step: int) -> list[StoredRun]:
+        """The seeds of a setting that came to a step without diverging; else all, at their end."""
+        runs = self.cells[lr, rank]
+        return [run for run in runs if any(c.step == step for c in run.checkpoints)] or runs
+
+    def point(self, lr: float, rank: Rank, step: int) -> tuple[float, float]:
+        """Target score and points lost of a setting at a step, means over seeds."""
+        found = [(run.base, run.at(step)) for run in self.reached(lr, rank, step)]
+        return (
+            statistics.fmean(learned(now) for _, now in found),
+            statistics.fmean(points_lost(base, now) for base, now in found),
+        )
+
+    def deepest(self) -> float:
+        """The most points any checkpoint has lost."""
+        runs = [run for cell in self.cells.values() for run in cell]
+        return max(points_lost(run.base, c) for run in runs for c in run.checkpoints)
+
+
+def words(view: View) -> str:
+    """A view in a sentence."""
+    setting = view.runs[0].setting
+    lost = [points_lost(view.base, now) for now in view.now]
+    target = statistics.fmean(map(learned, view.now))
+    skill, points = worst_loss(view.base, _mean(view.now))
+    text = (
+        f"Rate {setting.lr:g}, rank {setting.rank}, step {view.step}: support "
+        f"{learned(view.base):.0f} to {target:.0f} percent; old skills lose "
+        f"{statistics.fmean(lost):.1f} points on average over {len(lost)} seeds "
+        f"({min(lost):.1f} to {max(lost):.1f})"
+    )
+    if points > 0:
+        text += f", most in {skill} ({points:.0f} points)"
+    if view.live:
+        text += (
+            f". Your run: support {learned(view.live):.0f} percent, "
+            f"{points_lost(view.base, view.live):.1f} points lost"
+        )
+    return text + "."
+
+
+def table(view: View) -> str:
+    """The numbers of a view, and what its first seed says, as HTML."""
+    cell = '<td style="text-align:{}">{}</td>'
+    heads = ["", "base", "mean", "change", "seeds"] + (["yours"] if view.live else [])
+    head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in heads)
+    rows = []
+    for name in ROWS:
+        scores = [now.scores[name] for now in view.now]
+        base, mean = view.base.scores[name], statistics.fmean(scores)
+        texts = [f"{base:.0f}", f"{mean:.0f}", f"{mean - base:+.0f}"]
+        texts.append(", ".join(f"{score:.0f}" for score in scores))
+        if view.live:
+            texts.append(f"{view.live.scores[name]:.0f}")
+        cells = "".join(cell.format("right", text) for text in texts)
+        rows.append(f'<tr><th scope="row" style="text-align:left">{name}</th>{cells}</tr>')
+    first = view.now[0]
+    said = "".join(
+        f"<dt><code>{html.escape(prompt)}</code></dt>"
+        f"<dd>base: {html.escape(before)}<br>now: <strong>{html.escape(after)}</strong></dd>"
+        for prompt, before, after in zip(ASKED, view.base.says, first.says, strict=True)
+    )
+    seed = view.runs[0].setting.seed
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:2em">'
+        f"<table><caption>Held-out items right (%)</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+        f'<div style="flex:1;min-width:20em"><p>What it says now (seed {seed})</p>'
+        f"<dl>{said}</dl></div></div>"
+    )
+
+
+def _mean(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """A checkpoint with the mean scores of several."""
+    first = checkpoints[0]
+    scores = {n: statistics.fmean(c.scores[n] for c in checkpoints) for n in first.scores}
+    return Checkpoint(first.step, scores, first.nll, first.kl, first.says)
+
+
+class KnobsLab:
+    """Sliders for learning rate, rank and step over the stored runs, and a button to train live.
+
+    Args:
+        runs: the runs of a grid; those the course ships when left out.
+
+    Raises:
+        BadRuns: the file of runs is missing or damaged; the message says what to do.
+    """
+
+    def __init__(self, runs: Sequence[StoredRun] | None = None) -> None:
+        self.stored = Stored(read_runs(GRID) if runs is None else runs)
+        self.figure = KnobsFigure(self.stored.steps, self.stored.deepest())
+        self.live: dict[tuple[float, Rank], Checkpoint] = {}
+
+        self.lr = slider("learning rate", self.stored.rates, 1e-2)
+        self.rank = slider("LoRA rank", self.stored.ranks, 8)
+        self.step = slider("step", self.stored.steps, 60)
+        self.image = picture()
+        self.told = ipywidgets.HTML()
+        self.numbers = ipywidgets.HTML()
+        self.panel = LivePanel(self._setting, self._chosen, self._show_live)
+        for knob in (self.lr, self.rank, self.step):
+            knob.observe(self._moved, names="value")
+        knobs = row(self.lr, self.rank, self.step)
+        self.widget = ipywidgets.VBox(
+            [knobs, self.told, self.image, self.panel.widget, self.numbers]
+        )
+        self.widget.add_class("course-knobs")
+        self.draw()
+
+    def view(self) -> View:
+        """What the sliders have chosen."""
+        live = self.live.get((self.lr.value, self.rank.value))
+        shown = live if live and live.step == self.step.value else None
+        return self.stored.view(self.lr.value, self.rank.value, self.step.value, shown)
+
+    def draw(self) -> None:
+        """Bring figure, sentence and table up to date."""
+        view = self.view()
+        self.image.value = self.figure.draw(view)
+        self.told.value = status(words(view))
+        self.numbers.value = table(view)
+
+    def _moved(self, _change: object) -> None:
+        self.draw()
+        self.panel.tell_estimate()
+
+    def _chosen(self) -> list[StoredRun]:
+        return self.stored.cells[self.lr.value, self.rank.value]
+
+    def _setting(self, seed: int) -> Setting:
+        return self._chosen()[0].setting._replace(seed=seed)
+
+    def _show_live(self, run: StoredRun) -> None:
+        """Set a live run beside the stored ones, and the sliders to where it can be seen."""
+        setting = run.setting
+        self.live[setting.lr, setting.rank] = run.last
+        self.lr.value, self.rank.value, self.step.value = setting.lr, setting.rank, run.last.step
+        self.draw()
+
+    def _ipython_display_(self) -> None:
+        view = self.view()
+        show(self.widget, self.figure.draw(view), words(view))
+
+    def __repr__(self) -> str:
+        return words(self.view())

@@ -1,0 +1,207 @@
+"""Training behind a button, in a process of its own: the kernel stays free, and stop is at once."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+import ipywidgets
+from transformers import TrainerCallback
+
+from ..runs import Checkpoint, Setting, StoredRun, from_record
+from .controls import row, status
+
+
+class Progress(TrainerCallback):
+    """Reports every step, with its loss, to the other end of a pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if logs and "loss" in logs:
+            self.pipe.send(("step", (state.global_step, logs["loss"])))
+
+
+def work(pipe: Connection) -> None:
+    """What the process does: trains each setting that comes through the pipe."""
+    from ..grid import make_run  # loads the training libraries; only this process needs them
+
+    while True:
+        try:
+            setting, base = pipe.recv()
+        except EOFError:  # the kernel is gone
+            return
+        try:
+            made = make_run(setting, callbacks=[Progress(pipe)], base=base)
+        except Exception as error:  # to be shown beside the button, whatever it is
+            pipe.send(("failed", f"{type(error).__name__}: {error}"))
+        else:
+            pipe.send(("done", {"setting": setting._asdict(), "origin": {}, **made}))
+
+
+class Trainer:
+    """The process, as the panel sees it. It is started by the first run and kept for the next."""
+
+    def __init__(self) -> None:
+        self.process: multiprocessing.process.BaseProcess | None = None
+        self.pipe: Connection | None = None
+
+    def start(self, setting: Setting, base: Checkpoint) -> None:
+        """Begin a run."""
+        if self.process is None or not self.process.is_alive():
+            context = multiprocessing.get_context("spawn")
+            self.pipe, theirs = context.Pipe()
+            self.process = context.Process(target=work, args=(theirs,), daemon=True)
+            with _environment(TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false"):
+                self.process.start()
+            theirs.close()
+        self.pipe.send((setting, asdict(base)))
+
+    def events(self) -> list[tuple[str, Any]]:
+        """What has happened since the last call: ("step", …), ("done", …) or ("failed", …)."""
+        found = []
+        try:
+            while self.pipe.poll():
+                found.append(self.pipe.recv())
+        except (EOFError, OSError):
+            code = self.process.exitcode
+            found.append(("failed", f"The training process ended by itself (exit code {code})."))
+        return found
+
+    def stop(self) -> None:
+        """End the process, and with it the run."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.join(1)
+            if self.process.is_alive():
+                self.process.kill()
+            self.process = None
+
+
+class _environment:
+    """Environment variables for the length of a `with` block."""
+
+    def __init__(self, **variables: str) -> None:
+        self.variables = variables
+
+    def __enter__(self) -> None:
+        self.before = {name: os.environ.get(name) for name in self.variables}
+        os.environ.update(self.variables)
+
+    def __exit__(self, *error: object) -> None:
+        for name, value in self.before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+class LivePanel:
+    """A button that trains, a button that stops, a bar, and a line that says how it goes.
+
+    Args:
+        choose: the setting to train, from a seed.
+        stored: the stored runs of that setting: for the base's scores and the time estimate.
+        show: called with the finished run.
+    """
+
+    SEEDS = (3, 4, 5, 6, 7, 8, 9)
+
+    def __init__(
+        self,
+        choose: Callable[[int], Setting],
+        stored: Callable[[], list[StoredRun]],
+        show: Callable[[StoredRun], None],
+    ) -> None:
+        self.choose, self.stored, self.show = choose, stored, show
+        self.trainer = Trainer()
+        self.pace = 1.0  # how much slower this machine is than the estimate says
+        self.running: asyncio.Future | None = None
+        wide = ipywidgets.Layout(width="auto")
+        self.seed = ipywidgets.Dropdown(
+            options=self.SEEDS, value=self.SEEDS[0], description="seed",
+            layout=ipywidgets.Layout(width="9em"),
+        )  # fmt: skip
+        self.train = ipywidgets.Button(description="Train this one live", layout=wide)
+        self.stop = ipywidgets.Button(description="Stop", disabled=True, layout=wide)
+        self.bar = ipywidgets.IntProgress(value=0, max=1, layout=ipywidgets.Layout(width="14em"))
+        self.status = ipywidgets.HTML()
+        self.train.on_click(self.press_train)
+        self.stop.on_click(self.press_stop)
+        controls = row(self.seed, self.train, self.stop, self.bar)
+        self.widget = ipywidgets.VBox([controls, self.status])
+        self.tell_estimate()
+
+    def estimate(self) -> float:
+        """Seconds the run will take, after those that are stored and those that ran here."""
+        threads = min(2, os.cpu_count() or 1)
+        training = max(run.seconds for run in self.stored()) / threads
+        loading = 0 if self.trainer.process is not None else 6
+        return self.pace * (training + 4) + loading
+
+    def tell(self, text: str) -> None:
+        self.status.value = status(text)
+
+    def tell_estimate(self) -> None:
+        """Say what the button would do, unless it is doing it."""
+        if self.running is None:
+            seconds = 5 * round(self.estimate() / 5)
+            self.tell(f"A seed of your own, beside the stored ones: about {seconds} seconds.")
+
+    def press_train(self, _button: ipywidgets.Button | None = None) -> None:
+        """Start a run; while one is under way, nothing happens."""
+        if self.running is None:
+            self.running = asyncio.ensure_future(self.run())
+
+    def press_stop(self, _button: ipywidgets.Button | None = None) -> None:
+        """End the run; what is stored stays as it is."""
+        if self.running is not None:
+            self.trainer.stop()
+            self.running.cancel()
+
+    async def run(self) -> None:
+        """Train, follow the progress, and show the result."""
+        setting = self.choose(self.seed.value)
+        name = f"rate {setting.lr:g}, rank {setting.rank}, seed {setting.seed}"
+        expected, started = self.estimate(), time.perf_counter()
+        self.train.disabled, self.stop.disabled = True, False
+        self.bar.value, self.bar.max = 0, setting.steps
+        self.tell(f"Training {name}: loading the libraries.")
+        try:
+            self.trainer.start(setting, self.stored()[0].base)
+            run = await self._follow(name, setting.steps)
+            took = time.perf_counter() - started
+            self.pace = min(10, max(0.1, self.pace * took / expected))
+            self.show(run)
+            self.tell(
+                run.diverged
+                or f"{name.capitalize()}: done in {took:.0f} s. It is the green diamond."
+            )
+        except asyncio.CancelledError:
+            self.tell(f"Stopped. {name.capitalize()} is not kept. You can train again.")
+        except RuntimeError as error:
+            self.tell(f"{error} You can train again.")
+        finally:
+            self.running = None
+            self.train.disabled, self.stop.disabled = False, True
+
+    async def _follow(self, name: str, steps: int) -> StoredRun:
+        while True:
+            await asyncio.sleep(0.1)
+            for kind, value in self.trainer.events():
+                if kind == "done":
+                    return from_record(value)
+                if kind == "failed":
+                    self.trainer.stop()
+                    raise RuntimeError(value)
+                step, loss = value
+                self.bar.value = step
+                told = f"step {step} of {steps}, loss {loss:.2f}" if step < steps else "scoring"
+                self.tell(f"Training {name}: {told}.")
