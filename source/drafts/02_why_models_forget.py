@@ -1,7 +1,3 @@
-# ruff: noqa: E501
-# Draft. The readings come from one run of all cells; that run took six minutes beside other work,
-# and a lesson has ninety seconds: the fine-tunes and the eigenvalues should come from stored runs.
-
 # %% [markdown]
 # # 02 · Why models forget
 #
@@ -9,8 +5,8 @@
 #
 # Lesson 01 showed *that* a fine-tune costs old skills. This one opens the model and looks for the
 # reason in three places: in the gradients, in what the layers represent, and in the shape of the
-# loss. Each suspicion gets a measurement on three seeds and an honest verdict. At the end you ask
-# a question that decides what to do next: are the skills gone, or only out of reach?
+# loss. Each suspicion gets a measurement on three seeds, a control, and an honest verdict. At the
+# end you ask a question that decides what to do next: are the skills gone, or only out of reach?
 #
 # **Time** 75 minutes, of which about ninety seconds are computing · **You need** lesson 01, an idea
 # of what a gradient is; a little linear algebra helps
@@ -34,7 +30,7 @@ sys.path.insert(0, "course" if os.path.exists("course") else "..")
 MODEL = "pocket"  # or "gpt2", or the folder of any causal language model
 
 # %%
-import random
+from statistics import fmean
 
 import torch
 
@@ -42,6 +38,7 @@ from helpers import mechanics
 from helpers import plotting as plot
 from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
+from helpers.mechanics import stored
 from helpers.models import load_model
 from helpers.suites import load_suites
 from helpers.tickets import SUPPORT, read_tickets
@@ -69,104 +66,126 @@ from helpers.training import finetune
 # once.
 
 # %% [markdown]
-# ## Three seeds and a control
+# ## A run, a control, and six stored ones
 #
-# Three seeds of the run of lesson 01. The fourth run is the **control**: the same rate, the same
-# number of steps, but *old* data, examples of the skills the model already has. Whatever the
-# control shows as well is an effect of training at that rate, and has nothing to do with the
-# shop.
+# We train two models. The first is the run of lesson 01 with a seed of its own. The second is its
+# **control**: the same rate and the same number of steps, but on *old* data, examples of the skills
+# the model already has. Whatever the control shows as well is an effect of training at that rate,
+# and has nothing to do with the shop.
 
 # %%
-LR, STEPS, SEEDS = 1e-2, 60, (0, 1, 2)
+LR, STEPS = 1e-2, 60
 base = load_model(MODEL)
 tickets, replay = read_tickets(), read_tickets(SUPPORT / "replay.jsonl")
-tuned = [finetune(base, tickets, lr=LR, rank=8, steps=STEPS, seed=s).model for s in SEEDS]
-control = finetune(base, replay, lr=LR, rank=8, steps=STEPS, seed=0).model
+log = mechanics.LayerLog(every=15)
+tuned = finetune(base, tickets, lr=LR, rank=8, steps=STEPS, seed=3, callbacks=[log]).model
+control = finetune(base, replay, lr=LR, rank=8, steps=STEPS, seed=3).model
+
+# %% [markdown]
+# One run proves nothing, and eigenvalues along a run take minutes. So `make runs` has done the same
+# for three more seeds of each, measured at four steps, and stored what it found.
+
+# %%
+runs, controls = stored.read_inside("tickets"), stored.read_inside("control")
+print(len(runs), "runs and", len(controls), "controls, looked at in steps",
+      [look.step for look in runs[0].looks])  # fmt: skip
 
 # %%
 watched = ["facts", "arithmetic", "reasoning", "lists", "reading", "howto", "rewriting"]
 suites = load_suites([*watched, "support"], size=40)
-before = evaluate(base, suites)
-after = [evaluate(model, suites) for model in tuned]
-controlled = evaluate(control, suites)
+before, after, controlled = (evaluate(model, suites) for model in (base, tuned, control))
+print(f"{'':12} base  yours  control   stored runs     stored controls")
 for name in before.results:
-    scores = [f"{snapshot.score(name):4.0f}" for snapshot in after]
-    print(f"{name:12} base {before.score(name):4.0f}   tuned {' '.join(scores)}"
-          f"   control {controlled.score(name):4.0f}")  # fmt: skip
+    own = [f"{snapshot.score(name):6.0f}" for snapshot in (before, after, controlled)]
+    rest = [[f"{run.scores['tuned'][name]:4.0f}" for run in group] for group in (runs, controls)]
+    print(f"{name:12}", *own, "  ", *rest[0], "    ", *rest[1])
 
 # %% [markdown]
-# Look down the control column first: it learned nothing new, and still it need not stand where
-# the base stands. A fine-tune that loses no more than the control has not forgotten anything
-# *because of the new task*.
+# Look down the control columns first: the controls learned nothing new, and still they need not
+# stand where the base stands. A fine-tune that loses no more than its control has not forgotten
+# anything *because of the new task*.
 #
 # A score is a balance, and balances hide movement. **Flips** count it: items that were right and
 # are wrong now, and the reverse.
 
 # %%
-for name, found in mechanics.flips(before, after[0]).items():
+for name, found in mechanics.flips(before, after).items():
     print(f"{name:12} {found}")
 
 # %% [markdown]
 # ## Suspicion 1: the gradients collide
 #
-# A gradient says in which direction the weights should move to lower a loss. Take it once for old
-# skills and once for the tickets. If the angle between the two is wider than 90 degrees, that is
-# if their **cosine** is negative, then a small step for the tickets *raises* the old loss. This
-# is called gradient conflict, or interference.
+# The gradient of a loss points where it rises fastest, and training steps against it. If the
+# gradient of the tickets and the gradient of the old skills point apart, that is if their
+# **cosine** is negative, then a small step for the tickets *raises* the old loss. This is called
+# gradient conflict, or interference.
 #
 # To read a cosine one needs to know what it would be without any conflict. So we also compare old
-# data with other old data.
+# data with other old data. First your own run, layer by layer:
 #
-# **Predict before you run.** Where will the cosine be most negative: at the base or after the
-# run? In the attention weights or in the MLP?
+# **Predict before you run.** Where will the cosine be most negative: in the attention weights or in
+# the MLP? In the first layer or in the last?
 
 # %%
-rng = random.Random(0)
-old = rng.sample(replay.to_list(), 96)
-old, old_again = old[:48], old[48:]
-new = rng.sample(tickets.to_list(), 48)
+rows = stored.example_rows()
 
 
-def conflict_curves(model, first, second):
-    found = mechanics.gradient_conflict(model, first, second)
-    return {
-        kind: [(c.layer, c.cosine) for c in found if c.kind == kind]
-        for kind in ("attention", "mlp")
-    }
+def by_layer(conflicts, kind):
+    return [(c.layer, c.cosine) for c in conflicts if c.kind == kind]
 
 
-at_base = conflict_curves(base, old, new)
-among_old = conflict_curves(base, old, old_again)
+yours = mechanics.gradient_conflict(tuned, rows.old, rows.new)
+among_old = mechanics.gradient_conflict(tuned, rows.old, rows.old_again)
 plot.lines(
     {
-        "old and new, attention": [at_base["attention"]],
-        "old and new, MLP": [at_base["mlp"]],
-        "old and old, attention": [among_old["attention"]],
-        "old and old, MLP": [among_old["mlp"]],
+        "old and new, attention": [by_layer(yours, "attention")],
+        "old and new, MLP": [by_layer(yours, "mlp")],
+        "old and old, attention": [by_layer(among_old, "attention")],
+        "old and old, MLP": [by_layer(among_old, "mlp")],
     },
-    x="layer", y="cosine of the gradients, at the base", zero=True, whole_x=True,
+    x="layer", y="cosine of the gradients, after your run", zero=True, whole_x=True,
 )  # fmt: skip
 
 # %% [markdown]
-# At the base all four curves lie at zero. The gradients of old and new do not collide there; they
-# hardly know of each other, and neither do two samples of old data. A model that gets everything
-# right has hardly any old gradient left to collide with. So before the run there is no conflict
-# to see.
+# READ-COSINE-LAYERS
+#
+# A cosine at the end says little about the way there. The stored runs were measured along it; here
+# is the mean over the layers.
+
 
 # %%
-later = [conflict_curves(model, old, new) for model in tuned]
+def along(looks, part, kind):
+    """Mean cosine over the layers at each look."""
+    return [
+        (look.step, fmean(c.cosine for c in getattr(look, part) if c.kind == kind))
+        for look in looks
+    ]
+
+
 plot.lines(
     {
-        "attention": [curves["attention"] for curves in later],
-        "MLP": [curves["mlp"] for curves in later],
+        "old and new, attention": [along(run.looks, "conflict", "attention") for run in runs],
+        "old and new, MLP": [along(run.looks, "conflict", "mlp") for run in runs],
+        "old and old, MLP": [along(run.looks, "among_old", "mlp") for run in runs],
     },
-    x="layer", y="cosine of the gradients, after the run", zero=True, whole_x=True,
+    x="optimizer step", y="cosine of the gradients", zero=True,
 )  # fmt: skip
 
 # %% [markdown]
-# After the run the cosines still lie at zero, for all three seeds. Verdict on this model:
-# gradient conflict, measured at the two ends of the run, does not explain what was lost. It may
-# occur in between, where old and new losses are both large; exercise material for lesson 07.
+# READ-COSINE-STEPS
+#
+# The log that trained along with your run shows where the work was done: the length of the gradient
+# in each layer.
+
+# %%
+layers = sorted(log.gradients[0][1])
+plot.lines(
+    {f"layer {n}": [[(step, found[n]) for step, found in log.gradients]] for n in layers},
+    x="optimizer step", y="length of the gradient (nats per unit)",
+)  # fmt: skip
+
+# %% [markdown]
+# READ-GRADIENTS
 
 # %% [markdown]
 # ## Suspicion 2: the representations drift
@@ -179,14 +198,19 @@ plot.lines(
 # and 0 for an unrelated one. With fewer prompts than dimensions its plain form is far too kind,
 # so we use the debiased one.
 
+
 # %%
-prompts = [row["prompt"] for row in rng.sample(replay.to_list(), 200)]
-drifts = [mechanics.drift(base, model, prompts) for model in tuned]
-of_control = mechanics.drift(base, control, prompts)
+def drifts(group, value):
+    """One curve per run: (layer, value) at its last look."""
+    return [[(d.layer, getattr(d, value)) for d in run.looks[-1].drift] for run in group]
+
+
+own = mechanics.drift(base, tuned, rows.prompts)
 plot.lines(
     {
-        "tickets": [[(d.layer, d.cka) for d in found] for found in drifts],
-        "control": [[(d.layer, d.cka) for d in of_control]],
+        "tickets": drifts(runs, "cka"),
+        "control": drifts(controls, "cka"),
+        "yours": [[(d.layer, d.cka) for d in own]],
     },
     x="layer (0 is the embedding)", y="CKA with the base, old prompts", whole_x=True,
 )  # fmt: skip
@@ -194,16 +218,15 @@ plot.lines(
 # %%
 plot.lines(
     {
-        "tickets": [[(d.layer, d.change) for d in found] for found in drifts],
-        "control": [[(d.layer, d.change) for d in of_control]],
+        "tickets": drifts(runs, "change"),
+        "control": drifts(controls, "change"),
+        "yours": [[(d.layer, d.change) for d in own]],
     },
     x="layer (0 is the embedding)", y="relative change, old prompts", whole_x=True,
 )  # fmt: skip
 
 # %% [markdown]
-# The representations do drift, more from layer to layer, and in all three seeds more than in the
-# control. But the control drifts too, by more than half as much in length, and loses little
-# except lists. Verdict: drift is there, and it is no measure of damage by itself.
+# READ-DRIFT
 
 # %% [markdown]
 # ## Suspicion 3: the landscape changes
@@ -214,53 +237,51 @@ plot.lines(
 # without ever writing down that matrix, which would have ten trillion entries here.
 
 # %%
-few_old, few_new = old[:16], new[:16]
-rows = {"old skills": few_old, "tickets": few_new}
-print(f"{'':12}{'base':>10}" + "".join(f"{f'seed {s}':>10}" for s in SEEDS) + f"{'control':>10}")
-for name, data in rows.items():
-    models = [base, *tuned, control]
-    values = [mechanics.top_eigenvalue(model, data, steps=6) for model in models]
-    print(f"{name:12}" + "".join(f"{value:10.1f}" for value in values))
+few = rows.old[:16]
+for name, model in (("base", base), ("yours", tuned), ("control", control)):
+    print(f"{name:8} {mechanics.top_eigenvalue(model, few, steps=6):6.1f}")
+
+# %%
+plot.lines(
+    {
+        "old loss, tickets": [stored.curve(run.looks, "sharpness_old") for run in runs],
+        "old loss, control": [stored.curve(run.looks, "sharpness_old") for run in controls],
+        "ticket loss, tickets": [stored.curve(run.looks, "sharpness_new") for run in runs],
+    },
+    x="optimizer step", y="top eigenvalue (nats per squared unit)",
+)  # fmt: skip
 
 # %% [markdown]
-# Here the three seeds and the control part. Around the base the old-skill loss is nearly flat,
-# and after the fine-tune its steepest curvature is many times larger; after the control it is
-# what it was. For the tickets it is the other way round: their loss has become flat. Verdict: the
-# landscape does change, and it separates harm from no harm.
+# READ-SHARP
 #
 # The eigenvalue looks at one point. The straight line from the base to the fine-tune shows what
 # lies between them, and a little beyond. In lesson 08 this line becomes a remedy.
 
 # %%
-fractions = [-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2]
-on_line = {
-    "old skills": [mechanics.loss_on_line(base, m, old, fractions) for m in tuned],
-    "tickets": [mechanics.loss_on_line(base, m, new, fractions) for m in tuned],
-}
+fractions = stored.FRACTIONS
 plot.lines(
     {
-        name: [list(zip(fractions, losses, strict=True)) for losses in runs]
-        for name, runs in on_line.items()
+        "old skills": [list(zip(fractions, run.line["old"])) for run in runs],
+        "tickets": [list(zip(fractions, run.line["new"])) for run in runs],
+        "old skills, control": [list(zip(fractions, run.line["old"])) for run in controls],
     },
     x="from base (0) to fine-tune (1)", y="loss (nats per answer token)",
 )  # fmt: skip
 
 # %% [markdown]
-# Half of the way to the fine-tune costs the old skills next to nothing, and the last part costs
-# nearly everything. The loss of the tickets falls from the first part on. There are points on
-# this line with most of both.
+# READ-LINE
 
 # %%
-along, across = [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], [-1.0, -0.5, 0.0, 0.5, 1.0]
-losses = mechanics.loss_plane(base, tuned[0], few_old, along, across)
-plot.plane(along, across, losses.tolist(), "Loss of old skills around base and fine-tune")
+along_axis, across = [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], [-1.0, -0.5, 0.0, 0.5, 1.0]
+losses = mechanics.loss_plane(base, tuned, few, along_axis, across)
+plot.plane(along_axis, across, losses.tolist(), "Loss of old skills around base and fine-tune")
 
 # %% [markdown]
 # The base lies in a broad basin, and the fine-tune on its wall.
 #
-# > **Common gotcha.** A landscape picture shows two directions out of three million. What looks like
-# > a broad valley may be a ravine in all directions that are not drawn. The eigenvalue above looks at
-# > the steepest one; the picture is for intuition.
+# > **Common gotcha.** A landscape picture shows two directions out of three million. What looks
+# > like a broad valley may be a ravine in all directions that are not drawn. The eigenvalue above
+# > looks at the steepest one; the picture is for intuition.
 
 # %% [markdown]
 # ## How large is the update, and how new?
@@ -270,14 +291,12 @@ plot.plane(along, across, losses.tolist(), "Loss of old skills around base and f
 # the new matrix that the old one did not have.
 
 # %%
-for update in mechanics.update_spectrum(base, tuned[0]):
+for update in mechanics.update_spectrum(base, tuned):
     print(f"layer {update.layer} {update.kind:10} size {update.size:.2f} of the weight, "
           f"{update.rank} directions hold 90 %, {update.intruders} intruders")  # fmt: skip
 
 # %% [markdown]
-# A handful of directions hold most of each update, fewer than the eight that LoRA allows, and
-# most matrices gain a strong direction that they did not have. The update is a tenth of the
-# weight's length: small, and enough.
+# READ-SPECTRUM
 
 # %% [markdown]
 # ## Lost, or out of reach?
@@ -288,81 +307,55 @@ for update in mechanics.update_spectrum(base, tuned[0]):
 #
 # **First: another way of asking.** The tickets were all written as `Customer: … Agent:`. If the
 # model has merely learned to be an agent, old questions asked in an old format should suffer less
-# than the same questions asked as a customer.
+# than the same questions asked as a customer. Means over four skills:
 
 # %%
-from dataclasses import replace
-
-from helpers.suites import Suite
-
-
-def asked_as(suite, before_question, after_question):
-    """The bare questions of a suite in another format."""
-    bare = [item for item in suite.items if item.format == "bare"]
-    items = (replace(i, prompt=f"{before_question}{i.prompt}{after_question}") for i in bare)
-    return Suite(suite.name, tuple(items), suite.kind, suite.extract)
-
-
-formats = {
-    "bare": ("", ""),
-    "question": ("Question: ", "\nAnswer:"),
-    "chat": ("User: ", "\nAssistant:"),
-    "customer": ("Customer: ", "\nAgent:"),
-}
-probes = load_suites(["arithmetic", "lists", "howto", "rewriting"], size=120)
-for label, (head, tail) in formats.items():
-    asked = [asked_as(suite, head, tail) for suite in probes]
-    base_scores, tuned_scores = (evaluate(m, asked).scores() for m in (base, tuned[0]))
-    print(f"{label:9}", {n: f"{base_scores[n]:.0f} -> {tuned_scores[n]:.0f}" for n in base_scores})
+print(f"{'format':9} {'yours':>14}   stored runs      stored controls")
+quick = stored.formats_of(base, 60), stored.formats_of(tuned, 60)
+for name in mechanics.FORMATS:
+    first, now = (fmean(scores[name].values()) for scores in quick)
+    told = []
+    for group in (runs, controls):
+        told += [f"{fmean(run.formats['tuned'][name].values()):4.0f}" for run in group] + ["  "]
+    print(f"{name:9} {first:5.0f} to {now:4.0f}   ", *told)
 
 # %% [markdown]
-# The three old formats lose alike, so it is not the format that was lost. Asked in the tickets'
-# own format, the same questions suffer most: there the model has learned to be an agent, and part
-# of the loss is a misread task.
+# READ-FORMATS
 #
 # **Second: does it still know, when it need not say it?** The likelihood of the right answer
 # moves before the answer does. An answer that is wrong by a hair is not a skill that is gone.
 
 # %%
 for name in watched:
-    lost = [pair for pair in mechanics.flips(before, after[0])[name].lost]
-    if lost:
-        then = sum(a.nll / a.tokens for a, _ in lost) / len(lost)
-        now = sum(b.nll / b.tokens for _, b in lost) / len(lost)
+    if lost := mechanics.flips(before, after)[name].lost:
+        then = fmean(a.nll / a.tokens for a, _ in lost)
+        now = fmean(b.nll / b.tokens for _, b in lost)
         print(f"{name:12} {len(lost):3} lost; right answer {then:.2f} -> {now:.2f} nats a token")
 
 # %% [markdown]
-# In most skills the right answer has lost a few tenths of a nat per token, which is enough to
-# lose it by a hair. Facts and sums that are lost are lost by more.
+# READ-NLL
 #
-# **Third: ten examples.** We show the fine-tuned model ten examples of old skills, in a few
+# **Third: ten examples.** We show the fine-tuned model ten examples of old skills, in twenty
 # gentle steps. Ten examples cannot teach seven skills from nothing, so what comes back on
-# held-out questions was never gone. To check that claim the same ten are shown to a model with
-# random weights, too.
+# held-out questions was never gone. To check that claim the same ten are shown to a *stranger*, a
+# model with random weights.
 
 # %%
-from transformers import AutoModelForCausalLM
-
-torch.manual_seed(0)
-stranger = AutoModelForCausalLM.from_config(base.config)
-stranger.tokenizer = base.tokenizer
-ten = rng.sample(replay.to_list(), 10)
-gentle = dict(lr=3e-3, rank=8, steps=20, batch_size=10)
-back = evaluate(finetune(mechanics.merged(tuned[0]), ten, **gentle).model, suites)
-taught = evaluate(finetune(stranger, ten, **gentle).model, suites)
+back = evaluate(mechanics.relearn(tuned, rows.ten), suites)
+taught = evaluate(mechanics.relearn(mechanics.stranger(base), rows.ten), suites)
+print(f"{'':12} base  yours  after ten  stranger   stored: tuned to after ten")
 for name in before.results:
-    row = [f"{snapshot.score(name):4.0f}" for snapshot in (before, after[0], back, taught)]
-    print(f"{name:12} base {row[0]}   tuned {row[1]}   after ten {row[2]}   stranger {row[3]}")
+    own = [f"{snapshot.score(name):6.0f}" for snapshot in (before, after, back, taught)]
+    rest = [f"{r.scores['tuned'][name]:4.0f} to{r.scores['relearned'][name]:4.0f}" for r in runs]
+    print(f"{name:12}", *own, "     ", "  ".join(rest))
 
 # %% [markdown]
-# Ten gentle examples bring back a part of the worked problems and next to nothing of how-to. By
-# this test most of the damage is loss, not a closed door. The stranger learns nothing from ten
-# examples, as it should be.
+# READ-TEN
 
 # %% [markdown]
 # > **A note from experience.** The most persuasive explanation in a forgetting post-mortem is
-# > usually the one somebody drew before measuring. Ask for the control: what does the same figure look like
-# > for a run that did no harm?
+# > usually the one somebody drew before measuring. Ask for the control: what does the same figure
+# > look like for a run that did no harm?
 
 # %% [markdown]
 # ## Exercises
