@@ -1,0 +1,131 @@
+"""Lesson 03 in a real JupyterLab: sliders by keyboard, live training, stop, game and quiz."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+from jupyterlab_page import STATE, browser, course, lab, opened  # noqa: F401  (fixtures)
+from playwright.sync_api import expect
+
+from helpers.models import DATA
+from helpers.runs import read_runs, values
+from helpers.widgets.knobs import Stored, table, words
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LESSON = "03_the_knobs"
+RUNS = read_runs()
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):  # noqa: F811
+    with opened(browser, lab, LESSON) as page:
+        yield page
+
+
+@pytest.fixture
+def knobs(page):
+    found = page.locator(".course-knobs")
+    found.scroll_into_view_if_needed()
+    return found
+
+
+def press(page, knobs, name, key):
+    """Focus a slider by its label, as Tab would, and press a key."""
+    slider = knobs.locator(".widget-hslider, .jupyter-widget-hslider").filter(has_text=name)
+    slider.locator(".noUi-handle").focus()
+    page.keyboard.press(key)
+
+
+def source(knobs):
+    return knobs.locator("img").first.get_attribute("src")
+
+
+def test_the_lesson_runs_without_an_error(page):
+    state = page.evaluate(STATE)
+    assert state["errors"] == [] and state["waiting"] == 0
+
+
+def test_the_first_setting_is_lesson_01s(knobs):
+    first = Stored(RUNS).view(1e-2, 8, 60)
+    expect(knobs.get_by_role("status").first).to_have_text(words(first))
+    expect(knobs.locator("img").first).to_be_visible()
+    assert knobs.locator("img").first.evaluate("image => image.naturalWidth") > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "other"), [("learning rate", "ArrowLeft", 0), ("LoRA rank", "ArrowRight", 1),
+                               ("step", "ArrowLeft", 2)]
+)  # fmt: skip
+def test_a_slider_moves_by_keyboard(page, knobs, name, key, other):
+    setting = [1e-2, 8, 60]
+    known = [values(RUNS, "lr"), values(RUNS, "rank"), Stored(RUNS).steps][other]
+    setting[other] = known[known.index(setting[other]) + (1 if key == "ArrowRight" else -1)]
+    expected = Stored(RUNS).view(*setting)
+    before = source(knobs)
+    press(page, knobs, name, key)
+    expect(knobs.get_by_role("status").first).to_have_text(words(expected))
+    assert source(knobs) != before
+    shown = re.findall(r"<td[^>]*>([^<]*)</td>", table(expected))
+    assert knobs.locator("table td").all_inner_texts() == shown
+    press(page, knobs, name, {"ArrowLeft": "ArrowRight", "ArrowRight": "ArrowLeft"}[key])
+    expect(knobs.get_by_role("status").first).to_have_text(words(Stored(RUNS).view(1e-2, 8, 60)))
+
+
+def test_training_is_stopped_within_a_second_and_can_begin_again(page, knobs):
+    train = knobs.get_by_role("button", name="Train this one live")
+    stop = knobs.get_by_role("button", name="Stop")
+    told = knobs.get_by_role("status").nth(1)
+    train.click()
+    expect(train).to_be_disabled()
+    expect(told).to_contain_text("step", timeout=120_000)
+    # The kernel is free meanwhile: a slider answers while the run trains.
+    press(page, knobs, "step", "ArrowLeft")
+    expect(knobs.get_by_role("status").first).to_contain_text("step 30")
+    started = time.monotonic()
+    stop.click()
+    expect(told).to_contain_text("Stopped.")
+    assert time.monotonic() - started < 1.5  # a second, and the time to see it
+    expect(train).to_be_enabled()
+    press(page, knobs, "step", "ArrowRight")
+
+
+def test_a_live_run_stands_beside_the_stored_ones(page, knobs):
+    train = knobs.get_by_role("button", name="Train this one live")
+    before = source(knobs)
+    train.focus()
+    page.keyboard.press("Enter")
+    expect(train).to_be_disabled()
+    train.dispatch_event("click")  # pressed twice
+    bar = knobs.locator("[role=progressbar], .progress-bar").first
+    expect(bar).to_be_attached()
+    told = knobs.get_by_role("status").nth(1)
+    expect(told).to_contain_text("done in", timeout=180_000)
+    expect(knobs.get_by_role("status").first).to_contain_text("Your run: support")
+    expect(knobs.locator("table th", has_text="yours")).to_be_visible()
+    assert source(knobs) != before
+    expect(train).to_be_enabled()
+
+
+def test_the_game_scores_a_choice(page):
+    game = page.locator(".course-ship")
+    game.scroll_into_view_if_needed()
+    for _ in range(3):
+        game.get_by_role("button", name="Ship it").click()
+    expect(game.locator("table tbody tr")).to_have_count(3)
+    expect(game.get_by_role("status").last).to_contain_text("The best choice keeps")
+
+
+def test_the_quiz_explains_a_wrong_and_a_right_answer(page):
+    entry = json.loads((DATA / "quizzes" / "03.json").read_text())[0]
+    places = {option["correct"]: place for place, option in enumerate(entry["options"])}
+    quiz = page.locator(".course-quiz")
+    feedback = quiz.get_by_role("status").first
+    for correct, verdict in ((False, "Not quite."), (True, "Right.")):
+        quiz.get_by_role("radio").nth(places[correct]).click()
+        quiz.get_by_role("button", name="Check", exact=True).first.click()
+        expect(feedback).to_contain_text(verdict)
+        expect(feedback).to_contain_text(entry["options"][places[correct]]["why"])
