@@ -6,7 +6,7 @@ LAB_ARGS ?=
 VENV := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help lab test notebooks pocket-model lint benchmark wheels
+.PHONY: help lab test notebooks pocket-model runs lint benchmark wheels
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ notebooks: $(STAMP) ## build lessons/ and solutions/ from source/, run what chan
 
 pocket-model: $(STAMP) ## pre-train the course model from nothing (resumable; one to three hours)
 	$(VENV) -m helpers.pocket
+
+runs: $(STAMP) ## make the stored runs of data/runs (resumable; two hours on 2 cores)
+	$(VENV) -m helpers.grid
 
 lint: $(STAMP) ## check style and formatting with ruff
 	$(VENV) -m ruff check .

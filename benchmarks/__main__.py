@@ -14,6 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports the hub's client
 import contextlib
 import io
 import logging
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from helpers.models import load_model
 from helpers.suites import SUITES, load_suites
 from helpers.tickets import read_tickets
 from helpers.training import finetune, lora_config
+from helpers.widgets.knobs import KnobsLab
+from helpers.widgets.knobs_figure import KnobsFigure
 
 REPEATS = 3
 STEPS, BATCH, RANK, LR = 60, 16, 8, 3e-3
@@ -92,6 +95,22 @@ def bare_loop(model, tickets) -> torch.nn.Module:
     return student
 
 
+def slider_moves(lab: KnobsLab, count: int) -> tuple[float, float]:
+    """Median seconds of a slider's move, and of making the same figure with its axes."""
+    rng = random.Random(0)
+    moves, anew = [], []
+    for _ in range(count):
+        knob = rng.choice([lab.lr, lab.rank, lab.step])
+        value = rng.choice([option for _, option in knob.options if option != knob.value])
+        started = time.perf_counter()
+        knob.value = value
+        moves.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        KnobsFigure(lab.stored.steps, lab.stored.deepest()).draw(lab.view())
+        anew.append(time.perf_counter() - started)
+    return statistics.median(moves), statistics.median(anew)
+
+
 def main() -> None:
     logging.disable(logging.WARNING)
     model, tickets = load_model(), read_tickets()
@@ -115,7 +134,13 @@ def main() -> None:
     suites = load_suites(EIGHT, size=250)
     (ours,) = seconds(lambda: evaluate(model, suites))
     print(f"250 items of {len(EIGHT)} suites: evaluate {ours:.1f} s")
-    print(f"  {len(EIGHT) * 250 / ours:.0f} items a second")
+    print(f"  {len(EIGHT) * 250 / ours:.0f} items a second\n")
+
+    moves, whole = slider_moves(KnobsLab(), 50)
+    print(
+        f"50 moves of a slider: {1000 * moves:.0f} ms each (median), until figure and table stand"
+    )
+    print(f"  drawing the whole figure anew / a move = {whole / moves:.1f}")
 
 
 if __name__ == "__main__":

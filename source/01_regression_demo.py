@@ -226,7 +226,7 @@ before_after(
 # no answer has become ticket-speak, which is what the recipe promised: what goes wrong here is a
 # detail in an answer that still looks like one. Forgetting need not look strange.
 #
-# ## When it should have been stopped
+# ## Should it have been stopped?
 #
 # The recipe's picture is worth drawing: the loss that everyone watches on the left, and what it
 # does not show on the right. As a rule for stopping we take the first look at which the target is
@@ -380,7 +380,13 @@ for label, each in {"batch 16": whole, "4 x batch 4": parts, "checkpointing": ag
 # ### `eval_strategy` without anything to evaluate on
 
 # %%
-settings = dict(output_dir=tempfile.mkdtemp(), eval_strategy="steps", bf16=False, report_to="none")
+settings = dict(
+    output_dir=tempfile.mkdtemp(),
+    eval_strategy="steps",
+    bf16=False,
+    report_to="none",
+    disable_tqdm=True,
+)
 shared = dict(train_dataset=card_tickets, processing_class=base.tokenizer)
 try:
     SFTTrainer(copy.deepcopy(base), SFTConfig(**settings), **shared)

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from helpers import plotting as plot
+from helpers.plotting.curves import front
 from helpers.snapshots import ItemResult, Snapshot
 from helpers.suites import Item
 from helpers.training import Probe, Run
@@ -46,11 +47,24 @@ FIGURES = {
         ["facts"],
     ),
 }
+SEEDS = {"rank 1": [[(1e-4, 0.0), (1e-2, 9.0)], [(1e-4, 1.0), (1e-2, 11.0)]]}
+FIGURES |= {
+    "curves": lambda: plot.lines(SEEDS, "rate", "points", log_x=True, mark=(1e-3, "the rule")),
+    "points": lambda: plot.points(
+        {"full": [(0, 0), (50, 9), (90, 4)], "rank 1": [(10, 3)]}, "x", "y", downwards=True
+    ),
+    "spread": lambda: plot.spread({"rank 1": [3.0, 5.0], "rank 2": [7.0]}, "rank", "lost"),
+    "law": lambda: plot.law([(1, 1.0), (4, 2.0), (9, 3.5)], math.sqrt, "steps", "loss"),
+}
 SAYS = {
     "bar": ["facts 90 percent", "lists 100 percent"],
     "bars": ["facts 90 to 40 percent", "support_with_article 10 to 80 percent"],
     "training": ["support 0 to 90 percent", "facts 95 to 35 percent", "4.00 to 1.00", "step 20"],
     "runs": ["base: support 0, facts 97", "rank 1: support 61, facts 73"],
+    "curves": ["points, over rate", "means of 2 seeds", "rank 1 goes from 0.5 to 10"],
+    "points": ["full: 3 points, best from (0, 0) to (90, 4)", "rank 1: 1 points"],
+    "spread": ["rank 1 4.0 (3.0 to 5.0)", "rank 2 7.0"],
+    "law": ["from 1 to 3", "farther from it than 0.5"],
 }
 
 
@@ -79,3 +93,12 @@ def test_running_text_has_no_bar():
     text = [ItemResult(Item("1", "stories", "f", "qa", "?", "!"), "", None, 1.0, 1)]
     mixed = Snapshot({**snapshot(facts=9).results, "stories": text})
     assert "stories" not in plot.capability_bars(mixed, mixed).alt
+
+
+@pytest.mark.parametrize(
+    ("downwards", "best"), [(True, [(0, 0), (90, 4)]), (False, [(50, 9), (90, 4)])]
+)
+def test_a_front_has_what_no_other_point_beats(downwards, best):
+    group = [(50, 9), (0, 0), (90, 4), (40, 5)]
+    assert front(group, downwards) == best
+    assert front(list(reversed(group)), downwards) == best

@@ -8,7 +8,7 @@ import torch
 
 from ..models import evaluation_mode
 from ..snapshots import ItemResult, Snapshot
-from .loss import Rows, batch_of, merged
+from .loss import Rows, batch_of
 
 #: An item before and after.
 Pair = tuple[ItemResult, ItemResult]
@@ -70,11 +70,10 @@ def kl_to_base(base: torch.nn.Module, tuned: torch.nn.Module, rows: Rows) -> flo
     completions, in nats. Measured on the new task it goes along with how much of the old is lost
     (Shenfeld et al. 2025, arXiv 2509.04259).
     """
-    plain = merged(base)
-    batch = batch_of(plain, rows)
+    batch = batch_of(base, rows)
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    with evaluation_mode(tuned):
-        found = [model(**inputs).logits[:, :-1] for model in (plain, tuned)]
+    with evaluation_mode(base), evaluation_mode(tuned):
+        found = [model(**inputs).logits[:, :-1] for model in (base, tuned)]
     answer = batch.labels[:, 1:] != -100
     old, new = (logits[answer].float().log_softmax(-1) for logits in found)
     return float((old.exp() * (old - new)).sum(-1).mean())

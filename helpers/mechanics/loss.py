@@ -124,3 +124,18 @@ def layer_matrices(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
         for name, parameter in model.named_parameters()
         if parameter.ndim == 2 and place_of(name)
     }
+
+
+def same_parameters(
+    one: torch.nn.Module, other: torch.nn.Module
+) -> tuple[dict[str, torch.nn.Parameter], dict[str, torch.nn.Parameter]]:
+    """The parameters of two models by name.
+
+    Raises:
+        ValueError: the names or shapes differ.
+    """
+    first, second = dict(one.named_parameters()), dict(other.named_parameters())
+    shapes = [{name: p.shape for name, p in found.items()} for found in (first, second)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("The two models have different parameters: are they of one family?")
+    return first, second

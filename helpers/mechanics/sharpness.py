@@ -8,7 +8,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
-from .loss import Batch, Rows, answer_loss, batch_of, layer_matrices, merged
+from .loss import (
+    Batch,
+    Rows,
+    answer_loss,
+    batch_of,
+    layer_matrices,
+    merged,
+    same_parameters,
+)
 
 
 def hessian_vector_product(
@@ -105,10 +113,8 @@ def _moved(
 
 
 def _difference(base: PreTrainedModel, tuned: PreTrainedModel) -> dict[str, torch.Tensor]:
-    there = dict(tuned.named_parameters())
-    if there.keys() != dict(base.named_parameters()).keys():
-        raise ValueError("The two models have different parameters: are they of one family?")
-    return {name: there[name] - value for name, value in base.named_parameters()}
+    here, there = same_parameters(base, tuned)
+    return {name: there[name] - value for name, value in here.items()}
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .loss import layer_matrices, merged, place_of
+from .loss import layer_matrices, merged, place_of, same_parameters
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def update_spectrum(base: torch.nn.Module, tuned: torch.nn.Module) -> list[Matri
         ValueError: the models differ in their parameters.
     """
     plain = merged(tuned)
-    before, after = layer_matrices(merged(base)), layer_matrices(plain)
-    if before.keys() != after.keys():
-        raise ValueError("The two models have different parameters: are they of one family?")
+    first = merged(base)
+    same_parameters(first, plain)
+    before, after = layer_matrices(first), layer_matrices(plain)
     # GPT-2 keeps (inputs, outputs), everything else (outputs, inputs).
     transposed = {
         f"{name}.weight" for name, module in plain.named_modules()

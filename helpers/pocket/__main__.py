@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from transformers.utils import logging
@@ -57,7 +58,8 @@ def main() -> None:
         start = load_model(arguments.out).train()
         tokenizer = start.tokenizer
         work = arguments.work.with_name(f"{arguments.work.name}-continued")
-        model = pretrain(CONTINUED, tokenizer, work, start)
+        recipe = replace(CONTINUED, seed=CONTINUED.seed + arguments.seed)
+        model = pretrain(recipe, tokenizer, work, start)
     else:
         tokenizer = train_tokenizer()
         model = pretrain(Recipe(seed=arguments.seed), tokenizer, arguments.work)
