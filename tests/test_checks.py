@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import nbformat
+import numpy
 import pytest
 import torch
 
@@ -50,6 +51,23 @@ def hvp(loss, parameters, vectors):
     return torch.autograd.grad(gradients, parameters, grad_outputs=vectors)
 
 
+def highest_safe_rate(lost, limit):
+    safe = list(itertools.takewhile(lambda rate: lost[rate] <= limit, sorted(lost)))
+    return safe[-1] if safe else None
+
+
+def lost_at(score, learned, lost):
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a < score <= b:
+            return x + (score - a) / (b - a) * (y - x)
+    return float("nan")
+
+
+def promised_and_kept(scores):
+    best = max(scores.values(), key=lambda seeds: seeds[0])
+    return best[0], sum(best[1:]) / (len(best) - 1)
+
+
 RIGHT = {
     "0.1": " Oslo",
     "0.2": percent_right,
@@ -59,6 +77,9 @@ RIGHT = {
     "2.1": gradient_cosine,
     "2.2": linear_cka,
     "2.3": hvp,
+    "3.1": highest_safe_rate,
+    "3.2": lost_at,
+    "3.3": promised_and_kept,
 }
 
 
@@ -124,6 +145,33 @@ def flat_hvp(loss, parameters, vectors):
     return torch.cat(hvp(loss, parameters, vectors))
 
 
+def safe_anywhere(lost, limit):
+    return max((rate for rate in lost if lost[rate] <= limit), default=None)
+
+
+def safe_in_order_of_the_dict(lost, limit):
+    safe = list(itertools.takewhile(lambda rate: lost[rate] <= limit, lost))
+    return safe[-1] if safe else None
+
+
+def lost_at_next_look(score, learned, lost):
+    return next((y for a, y in zip(learned, lost, strict=True) if a >= score), float("nan"))
+
+
+def lost_interpolated(score, learned, lost):
+    return numpy.interp(score, learned, lost)
+
+
+def kept_on_all_seeds(scores):
+    best = max(scores.values(), key=lambda seeds: seeds[0])
+    return best[0], sum(best) / len(best)
+
+
+def chosen_on_all_seeds(scores):
+    best = max(scores.values(), key=sum)
+    return best[0], sum(best[1:]) / (len(best) - 1)
+
+
 WRONG = [
     ("0.1", "Stockholm", "Norway"),
     ("0.1", ["Oslo"], "text"),
@@ -154,6 +202,15 @@ WRONG = [
     ("2.3", gradient_only, "gradient itself"),
     ("2.3", gradient_times_vector, "gradient times vector"),
     ("2.3", flat_hvp, "list of tensors"),
+    ("3.1", safe_anywhere, "Every lower rate"),
+    ("3.1", safe_in_order_of_the_dict, "sort them first"),
+    ("3.1", lambda lost, limit: highest_safe_rate(lost, limit - 1e-9), "exactly the limit"),
+    ("3.1", lambda lost, limit: highest_safe_rate(lost, limit) or 0.0, "return None"),
+    ("3.2", lost_at_next_look, "next look"),
+    ("3.2", lost_interpolated, "`np.interp` needs values that rise"),
+    ("3.3", kept_on_all_seeds, "includes the first seed"),
+    ("3.3", chosen_on_all_seeds, "on the first seed alone"),
+    ("3.3", lambda scores: promised_and_kept(scores)[::-1], "the wrong way round"),
 ]
 
 

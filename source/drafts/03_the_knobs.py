@@ -344,7 +344,7 @@ ShipGame()
 #
 # Write `highest_safe_rate(lost, limit)`. `lost` is a dictionary from learning rate to points lost,
 # in no particular order. Return the highest rate for which it *and every lower rate* lose at most
-# `limit` points, and 0.0 if there is none.
+# `limit` points, and None if there is none.
 #
 # <details><summary>Hint</summary>
 #
@@ -356,7 +356,7 @@ ShipGame()
 # %% tags=["exercise"]
 def highest_safe_rate(lost, limit):
     # BEGIN SOLUTION
-    safe = 0.0
+    safe = None
     for rate in sorted(lost):
         if lost[rate] > limit:
             break
@@ -386,8 +386,6 @@ check("3.1", highest_safe_rate)
 # %% tags=["exercise"]
 def lost_at(score, learned, lost):
     # BEGIN SOLUTION
-    if learned[0] >= score:
-        return lost[0]
     for now in range(1, len(learned)):
         if learned[now] >= score:
             part = (score - learned[now - 1]) / (learned[now] - learned[now - 1])

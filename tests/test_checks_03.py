@@ -1,0 +1,419 @@
+"""The checkers of lesson 03 at their edges: kinds of answer, stubs, similar mistakes."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+from helpers.exercises import grade
+from helpers.quizzes import FOLDER, read_quiz
+
+EXERCISES = ("3.1", "3.2", "3.3")
+
+
+def highest_safe_rate(lost, limit):
+    safe = None
+    for rate in sorted(lost):
+        if lost[rate] > limit:
+            break
+        safe = rate
+    return safe
+
+
+def ending_early(lost, limit):
+    safe = list(itertools.takewhile(lambda rate: lost[rate] <= limit, sorted(lost)))
+    if safe:
+        return safe[-1]
+
+
+def by_unsafe(lost, limit):
+    unsafe = [rate for rate, points in lost.items() if points > limit]
+    return max((rate for rate in lost if rate < min(unsafe, default=math.inf)), default=None)
+
+
+def in_numpy(lost, limit):
+    rates = np.array(sorted(lost))
+    safe = np.logical_and.accumulate(np.array([lost[rate] for rate in rates]) <= limit)
+    return rates[safe].max() if safe.any() else None
+
+
+def lost_at(score, learned, lost):
+    looks = list(zip(learned, lost, strict=True))
+    for (a, x), (b, y) in itertools.pairwise(looks):
+        if a < score <= b:
+            return x + (score - a) / (b - a) * (y - x)
+    return float("nan")
+
+
+def by_first_look(score, learned, lost):
+    if max(learned) < score:
+        return math.nan
+    look = next(number for number, value in enumerate(learned) if value >= score)
+    if look == 0:
+        return lost[0]
+    return np.interp(score, learned[look - 1 : look + 1], lost[look - 1 : look + 1])
+
+
+def promised_and_kept(scores):
+    best = max(scores, key=lambda setting: scores[setting][0])
+    return scores[best][0], statistics.fmean(scores[best][1:])
+
+
+def by_popping(scores):
+    _, seeds = max(scores.items(), key=lambda item: item[1][0])
+    promised = seeds.pop(0)
+    return [promised, sum(seeds) / len(seeds)]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        ("3.1", highest_safe_rate),
+        ("3.1", ending_early),
+        ("3.1", by_unsafe),
+        ("3.1", in_numpy),
+        ("3.1", functools.partial(highest_safe_rate)),
+        ("3.1", lambda lost, limit: highest_safe_rate(dict(sorted(lost.items())), limit=limit)),
+        ("3.2", lost_at),
+        ("3.2", by_first_look),
+        ("3.2", lambda *curve: np.float32(lost_at(*curve))),
+        ("3.2", lambda *curve: np.array(lost_at(*curve))),
+        ("3.3", promised_and_kept),
+        ("3.3", by_popping),
+        ("3.3", lambda scores: np.array(promised_and_kept(scores))),
+    ],
+)
+def test_any_kind_of_right_answer(exercise, answer):
+    result = grade(exercise, answer)
+    assert result.status == "right", result.message
+
+
+def untouched(*arguments): ...
+
+
+def returning_a_stub(*arguments):
+    return ...
+
+
+def raising(*arguments):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("stub", [..., None, untouched, returning_a_stub, raising])
+def test_a_stub_is_not_attempted(exercise, stub):
+    assert grade(exercise, stub).status == "not attempted"
+
+
+def half_filled_rate(lost, limit):
+    return max(rate for rate in lost if lost[rate] <= ...)
+
+
+def unfinished_rate(lost, limit):
+    found = highest_safe_rate(lost, limit)
+    if found is None:
+        raise NotImplementedError
+    return found
+
+
+def half_filled_crossing(score, learned, lost):
+    found = lost_at(score, learned, lost)
+    return ... + 1 if math.isnan(found) else found
+
+
+def half_filled_pair(scores):
+    return max(seeds[0] for seeds in scores.values()), ...
+
+
+@pytest.mark.parametrize(
+    ("exercise", "stub"),
+    [
+        ("3.1", half_filled_rate),
+        ("3.1", unfinished_rate),
+        ("3.2", half_filled_crossing),
+        ("3.3", half_filled_pair),
+    ],
+)
+def test_a_half_filled_stub_is_not_attempted(exercise, stub):
+    assert grade(exercise, stub).status == "not attempted"
+
+
+def anywhere(lost, limit):
+    return max((rate for rate in lost if lost[rate] <= limit), default=None)
+
+
+def strict(lost, limit):
+    return highest_safe_rate(lost, limit - 1e-9)
+
+
+def in_order_of_the_dict(lost, limit):
+    safe = None
+    for rate, points in lost.items():
+        if points > limit:
+            break
+        safe = rate
+    return safe
+
+
+def first_unsafe(lost, limit):
+    return next((rate for rate in sorted(lost) if lost[rate] > limit), None)
+
+
+def below_first_unsafe(lost, limit):
+    """None where all are safe, the lowest where none is."""
+    for before, rate in itertools.pairwise(sorted(lost)):
+        if lost[rate] > limit:
+            return before
+
+
+def lowest_where_none(lost, limit):
+    return highest_safe_rate(lost, limit) or min(lost)
+
+
+def skipping_unsafe_start(lost, limit):
+    found = highest_safe_rate(lost, limit)
+    return anywhere(lost, limit) if found is None else found
+
+
+def without_default(lost, limit):
+    return max(rate for rate in lost if all(lost[r] <= limit for r in lost if r <= rate))
+
+
+def look_before(score, learned, lost):
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a < score <= b:
+            return y if score == b else x
+    return math.nan
+
+
+def look_after(score, learned, lost):
+    return next((y for a, y in zip(learned, lost, strict=True) if a >= score), math.nan)
+
+
+def nearest_look(score, learned, lost):
+    return lost[min(range(len(lost)), key=lambda look: abs(learned[look] - score))]
+
+
+def halfway(score, learned, lost):
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a < score <= b:
+            return (x + y) / 2
+    return math.nan
+
+
+def from_the_wrong_end(score, learned, lost):
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a < score <= b:
+            return y + (score - a) / (b - a) * (x - y)
+    return math.nan
+
+
+def interpolated(score, learned, lost):
+    return np.interp(score, learned, lost)
+
+
+def interpolated_sorted(score, learned, lost):
+    order = np.argsort(learned)
+    return np.interp(score, np.array(learned)[order], np.array(lost)[order])
+
+
+def last_rise(score, learned, lost):
+    found = math.nan
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a < score <= b:
+            found = x + (score - a) / (b - a) * (y - x)
+    return found
+
+
+def last_crossing(score, learned, lost):
+    found = math.nan
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if min(a, b) <= score <= max(a, b) and a != b:
+            found = x + (score - a) / (b - a) * (y - x)
+    return found
+
+
+def between_looks_only(score, learned, lost):
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a < score < b:
+            return x + (score - a) / (b - a) * (y - x)
+    return math.nan
+
+
+def from_a_look(score, learned, lost):
+    """Misses a score that is reached at a peak or at the last look."""
+    for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
+        if a <= score < b:
+            return x + (score - a) / (b - a) * (y - x)
+    return math.nan
+
+
+def with_last_value(score, learned, lost):
+    found = lost_at(score, learned, lost)
+    return lost[-1] if math.isnan(found) else found
+
+
+def with_none(score, learned, lost):
+    found = lost_at(score, learned, lost)
+    return None if math.isnan(found) else found
+
+
+def without_never(score, learned, lost):
+    look = next(number for number, value in enumerate(learned) if value >= score)
+    part = slice(look - 1, look + 1)
+    return np.interp(score, learned[part], lost[part])
+
+
+def of_all_seeds(scores):
+    best = max(scores, key=lambda setting: scores[setting][0])
+    return scores[best][0], statistics.fmean(scores[best])
+
+
+def chosen_by_mean(scores):
+    best = max(scores.values(), key=statistics.fmean)
+    return best[0], statistics.fmean(best[1:])
+
+
+def chosen_by_mean_of_all_seeds(scores):
+    best = max(scores.values(), key=statistics.fmean)
+    return best[0], statistics.fmean(best)
+
+
+def chosen_by_the_others(scores):
+    best = max(scores.values(), key=lambda seeds: statistics.fmean(seeds[1:]))
+    return best[0], statistics.fmean(best[1:])
+
+
+def best_of_the_others(scores):
+    best = max(scores.values(), key=lambda seeds: seeds[0])
+    return best[0], max(best[1:])
+
+
+def median_of_the_others(scores):
+    best = max(scores.values(), key=lambda seeds: seeds[0])
+    return best[0], statistics.median(best[1:])
+
+
+def two_best(scores):
+    return (
+        max(seeds[0] for seeds in scores.values()),
+        max(statistics.fmean(seeds[1:]) for seeds in scores.values()),
+    )
+
+
+def of_three_seeds(scores):
+    best = max(scores.values(), key=lambda seeds: seeds[0])
+    return best[0], sum(best[1:]) / 2
+
+
+def starting_from_zero(scores):
+    best, found = 0, (0.0, 0.0)
+    for seeds in scores.values():
+        if seeds[0] > best:
+            best, found = seeds[0], (seeds[0], statistics.fmean(seeds[1:]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "hint"),
+    [
+        ("3.1", anywhere, "Every lower rate has to be safe"),
+        ("3.1", strict, "exactly the limit"),
+        ("3.1", in_order_of_the_dict, "sort them first"),
+        ("3.1", lambda lost, limit: lost[highest_safe_rate(lost, limit)], "the rate itself"),
+        ("3.1", first_unsafe, "The one below it"),
+        ("3.1", below_first_unsafe, "When no rate loses more than the limit"),
+        ("3.1", lowest_where_none, "return None, not 0.0001"),
+        ("3.1", lambda lost, limit: highest_safe_rate(lost, limit) or 0.0, "return None, not 0."),
+        ("3.1", skipping_unsafe_start, "return None, not 0.0003"),
+        ("3.1", without_default, "Your function raised ValueError"),
+        ("3.1", without_default, "return None"),
+        ("3.1", lambda lost, limit: sorted(lost)[:3], "one rate is asked for"),
+        ("3.1", lambda lost, limit: min(lost), "not 0.0001"),
+        ("3.2", look_after, "next look"),
+        ("3.2", look_before, "look before"),
+        ("3.2", nearest_look, "nearest look"),
+        ("3.2", halfway, "halfway"),
+        ("3.2", from_the_wrong_end, "wrong end"),
+        ("3.2", lambda score, learned, lost: score, "target score itself"),
+        ("3.2", lambda score, learned, lost: 2, "number of a look"),
+        ("3.2", lambda score, learned, lost: 7.0, "it is 4 points, not 7"),
+        ("3.2", lambda score, learned, lost: [lost[0]], "one number is asked for"),
+        ("3.2", interpolated, "`np.interp` needs values that rise"),
+        ("3.2", interpolated_sorted, "Sorted by target score"),
+        ("3.2", last_rise, "the last time the score is reached"),
+        ("3.2", last_crossing, "the last time the score is crossed"),
+        ("3.2", between_looks_only, "exactly at the score counts"),
+        ("3.2", from_a_look, "exactly at the score counts"),
+        ("3.2", with_last_value, "the last value"),
+        ("3.2", with_last_value, 'return float("nan"), not 5'),
+        ("3.2", with_none, 'return float("nan"), not None'),
+        ("3.2", without_never, "Your function raised StopIteration"),
+        ("3.2", without_never, 'return float("nan")'),
+        ("3.3", of_all_seeds, "includes the first seed"),
+        ("3.3", chosen_by_mean, "on the first seed alone"),
+        ("3.3", chosen_by_mean_of_all_seeds, "on the first seed alone"),
+        ("3.3", chosen_by_the_others, "on the first seed alone"),
+        ("3.3", best_of_the_others, "the best of the other seeds"),
+        ("3.3", median_of_the_others, "the median of the other seeds"),
+        ("3.3", two_best, "another setting's mean"),
+        ("3.3", lambda scores: promised_and_kept(scores)[::-1], "the wrong way round"),
+        ("3.3", of_three_seeds, "not (12, 1.5)"),
+        ("3.3", starting_from_zero, "not (0, 0)"),
+        ("3.3", lambda scores: promised_and_kept(scores)[0], "a pair is asked for"),
+        ("3.3", lambda scores: (next(iter(scores)), 60.5), "not the setting"),
+    ],
+)
+def test_wrong_answer_names_the_mistake(exercise, answer, hint):
+    result = grade(exercise, answer)
+    assert result.status == "wrong"
+    assert hint in result.message
+
+
+def missing_return(lost, limit):
+    found = highest_safe_rate(lost, limit)
+    if found == 1e-3:
+        return found
+
+
+def wrong_way_round(lost, limit):
+    """Nothing for the first rates that are asked, a rate where none is safe."""
+    return max((rate for rate in lost if min(lost.values()) > limit), default=None)
+
+
+def test_none_where_a_rate_is_safe_is_wrong_and_no_stub():
+    for function in (missing_return, wrong_way_round):
+        result = grade("3.1", function)
+        assert result.status == "wrong" and "not None" in result.message
+
+
+def test_the_learners_own_errors_pass_through():
+    for exercise in EXERCISES:
+        message = grade(exercise, lambda *arguments: {}["gone"]).message
+        assert "Your function raised KeyError: 'gone'" in message
+
+
+def test_the_learners_data_is_not_shared_between_calls():
+    def emptying(lost, limit):
+        found = highest_safe_rate(lost, limit)
+        lost.clear()
+        return found
+
+    assert grade("3.1", emptying).status == "right"
+
+
+def test_the_quiz_has_four_questions_and_an_open_one():
+    entries = read_quiz(FOLDER / "03.json")
+    assert [("open" in entry) for entry in entries] == [False] * 4 + [True]
+    assert all(len(entry["options"]) == 4 for entry in entries[:4])
+
+
+def test_the_right_options_stand_in_different_places():
+    closed = [entry["options"] for entry in read_quiz(FOLDER / "03.json") if "open" not in entry]
+    places = [[option["correct"] for option in options].index(True) for options in closed]
+    assert len(set(places)) > 2
