@@ -6,8 +6,10 @@ import json
 import re
 import time
 
+import nbformat
 import pytest
-from jupyterlab_page import STATE, browser, course, lab, opened  # noqa: F401  (fixtures)
+from jupyterlab_page import ROOT, STATE, browser, course, lab, opened  # noqa: F401  (fixtures)
+from nbconvert import HTMLExporter
 from playwright.sync_api import expect
 
 from helpers.models import DATA
@@ -129,3 +131,21 @@ def test_the_quiz_explains_a_wrong_and_a_right_answer(page):
         quiz.get_by_role("button", name="Check", exact=True).first.click()
         expect(feedback).to_contain_text(verdict)
         expect(feedback).to_contain_text(entry["options"][places[correct]]["why"])
+
+
+def test_a_page_without_widgets_shows_the_figures_and_their_words(browser, tmp_path):  # noqa: F811
+    notebook = nbformat.read(ROOT / "lessons" / f"{LESSON}.ipynb", as_version=4)
+    html, _ = HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1000, "height": 800}, java_script_enabled=False)
+    page.goto((tmp_path / "page.html").as_uri(), wait_until="commit")
+    images = page.locator("img[src^='data:image/png']")
+    images.last.wait_for()
+    for image in images.all():
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        assert box["width"] > 300 and box["x"] + box["width"] <= 1000
+    fold = page.locator("details", has_text="The first setting in words").first
+    fold.locator("summary").click()
+    expect(fold).to_contain_text("old skills lose")
+    page.close()

@@ -18,8 +18,8 @@ def slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionS
         value=value if value in options else options[-1],
         description=name,
         continuous_update=False,
-        style={"description_width": "7em"},
-        layout=ipywidgets.Layout(width="26em"),
+        style={"description_width": "6.5em"},
+        layout=ipywidgets.Layout(width="21em"),
     )
 
 

@@ -15,6 +15,11 @@ from .faces import show
 from .knobs_figure import ROWS, KnobsFigure, View
 from .live import LivePanel
 
+SAID = (
+    '<td style="text-align:left;vertical-align:top;white-space:pre-wrap;line-height:1.3;'
+    'padding:0.3em 0.6em">{}</td>'
+)
+
 
 class Stored:
     """The runs of a grid by learning rate and rank, and what a setting looks like."""
@@ -96,18 +101,18 @@ def table(view: View) -> str:
         cells = "".join(cell.format("right", text) for text in texts)
         rows.append(f'<tr><th scope="row" style="text-align:left">{name}</th>{cells}</tr>')
     first = view.now[0]
-    said = "".join(
-        f"<dt><code>{html.escape(prompt)}</code></dt>"
-        f"<dd>base: {html.escape(before)}<br>now: <strong>{html.escape(after)}</strong></dd>"
-        for prompt, before, after in zip(ASKED, view.base.says, first.says, strict=True)
-    )
+    said = ""
+    for texts in zip(ASKED, view.base.says, first.says, strict=True):
+        said += f"<tr>{''.join(SAID.format(html.escape(text)) for text in texts)}</tr>"
     seed = view.runs[0].setting.seed
+    asked = "".join(f'<th scope="col" style="text-align:left">{name}</th>'
+                    for name in ("prompt", "base", f"now (seed {seed})"))  # fmt: skip
     return (
-        '<div style="display:flex;flex-wrap:wrap;gap:2em">'
+        '<div style="display:flex;flex-wrap:wrap;gap:2em;align-items:flex-start">'
         f"<table><caption>Held-out items right (%)</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
-        f'<div style="flex:1;min-width:20em"><p>What it says now (seed {seed})</p>'
-        f"<dl>{said}</dl></div></div>"
+        f'<table style="flex:1;min-width:26em"><caption>What it says</caption>'
+        f"<thead><tr>{asked}</tr></thead><tbody>{said}</tbody></table></div>"
     )
 
 

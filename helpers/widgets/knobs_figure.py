@@ -65,9 +65,9 @@ class KnobsFigure:
 
     def __init__(self, steps: Sequence[int], deepest: float) -> None:
         """Args: steps of the checkpoints; the largest number of points any run has lost."""
-        figure = Figure(figsize=(12.6, 4.8), facecolor="white")
+        figure = Figure(figsize=(12.6, 4.6), facecolor="white")
         FigureCanvasAgg(figure)
-        places = ((0.055, 0.2, 0.25, 0.69), (0.485, 0.2, 0.19, 0.69), (0.745, 0.2, 0.245, 0.69))
+        places = ((0.055, 0.18, 0.25, 0.73), (0.485, 0.18, 0.19, 0.73), (0.745, 0.18, 0.245, 0.73))
         self.curves, self.bars, self.plane = (figure.add_axes(place) for place in places)
         for ax in (self.curves, self.bars, self.plane):
             ax.spines[["top", "right"]].set_visible(False)

@@ -127,7 +127,7 @@ class LivePanel:
         wide = ipywidgets.Layout(width="auto")
         self.seed = ipywidgets.Dropdown(
             options=self.SEEDS, value=self.SEEDS[0], description="seed",
-            layout=ipywidgets.Layout(width="9em"),
+            style={"description_width": "3em"}, layout=ipywidgets.Layout(width="8em"),
         )  # fmt: skip
         self.train = ipywidgets.Button(description="Train this one live", layout=wide)
         self.stop = ipywidgets.Button(description="Stop", disabled=True, layout=wide)
