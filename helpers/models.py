@@ -75,6 +75,16 @@ def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
     }
 
 
+def forget_forward(model: torch.nn.Module) -> None:
+    """Take off a `forward` that a trainer has put on the model or a part of it.
+
+    It holds on to the very object it was made for: a copy of the model would go on computing with
+    the weights of the original.
+    """
+    for module in model.modules():
+        module.__dict__.pop("forward", None)
+
+
 @contextlib.contextmanager
 def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
     """Dropout off for the length of a `with` block; every module's mode is restored after it."""

@@ -25,7 +25,7 @@ from transformers.pytorch_utils import Conv1D
 from trl import SFTConfig, SFTTrainer
 
 from .evaluation import evaluate
-from .models import context_length
+from .models import context_length, forget_forward
 from .suites import Suite
 from .tickets import as_dataset, check_lengths
 
@@ -172,10 +172,7 @@ def finetune(
             started = time.perf_counter()
             trainer.train()
             seconds = time.perf_counter() - started - watcher.probe_seconds
-    for module in student.modules():
-        # The trainer leaves its own `forward` on the model, which holds on to this very object: a
-        # copy of the model would go on computing with the weights of the original.
-        module.__dict__.pop("forward", None)
+    forget_forward(student)
     settings = {
         "lr": lr,
         "rank": rank,

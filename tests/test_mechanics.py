@@ -9,7 +9,13 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    TrainerCallback,
+)
 
 from helpers import mechanics
 from helpers.evaluation import evaluate
@@ -82,6 +88,26 @@ def test_merging_changes_neither_the_answers_nor_the_model(tiny, tuned):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(found, base, atol=1e-3)
     assert all(torch.equal(a, b) for a, b in zip(before, tuned.parameters(), strict=True))
+
+
+class Merging(TrainerCallback):
+    """Merges a model in training, and changes the copy."""
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        batch = batch_of(model, NEW)
+        copied = mechanics.merged(model)
+        with torch.no_grad():
+            self.expected = model(input_ids=batch.input_ids).logits
+            self.found = copied(input_ids=batch.input_ids).logits
+            copied.transformer.wte.weight.zero_()
+            self.emptied = copied(input_ids=batch.input_ids).logits
+
+
+def test_a_model_merged_while_it_trains_computes_with_its_own_weights(tiny):
+    watch = Merging()
+    finetune(tiny, NEW, lr=1e-2, rank=2, steps=3, batch_size=2, callbacks=[watch])
+    torch.testing.assert_close(watch.found, watch.expected, atol=1e-5, rtol=1e-4)
+    assert (watch.emptied == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import context_length
+from ..models import context_length, forget_forward
 from ..suites import Suite
 from ..tickets import as_dataset, check_lengths
 
@@ -25,6 +25,8 @@ def merged(model: torch.nn.Module) -> PreTrainedModel:
     interpolated and differentiated alike. The copy is in evaluation mode.
     """
     plain = copy.deepcopy(model)
+    # While a model trains, the trainer's `forward` sits on it and holds on to the original.
+    forget_forward(plain)
     if isinstance(plain, PeftModel):
         plain = plain.merge_and_unload()
         plain.tokenizer = model.tokenizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -142,7 +143,7 @@ class LivePanel:
     def estimate(self) -> float:
         """Seconds the run will take, after those that are stored and those that ran here."""
         threads = min(2, os.cpu_count() or 1)
-        training = max(run.seconds for run in self.stored()) / threads
+        training = statistics.median(run.seconds for run in self.stored()) / threads
         loading = 0 if self.trainer.process is not None else 6
         return self.pace * (training + 4) + loading
 
