@@ -47,10 +47,12 @@ ITEMS = 30  # held-out items per capability and look
 KNOBS = [
     Setting(lr, rank, STEPS, TICKETS, seed) for seed in SEEDS for rank in RANKS for lr in RATES
 ]
-#: How forgetting grows with the number of steps, and with the number of different tickets.
+#: How forgetting grows with the number of steps, and with the number of different tickets; and
+#: what rank 1 does with four times the steps.
 GROWTH = [
     *(Setting(3e-3, 8, steps, TICKETS, seed)
       for seed in SEEDS for steps in (8, 15, 30, 60, 120, 240)),
+    *(Setting(lr, 1, 240, TICKETS, seed) for seed in SEEDS for lr in (3e-3, 6e-3)),
     *(Setting(1e-2, 8, 120, tickets, seed)
       for seed in SEEDS for tickets in (40, 75, 150, 300, 600, 1200)),
 ]  # fmt: skip

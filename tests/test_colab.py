@@ -107,3 +107,33 @@ def test_a_lesson_runs_in_colab(colab, repository, tmp_path, lesson):
     assert set(before) <= set(after), "a package that Colab brings was changed"
     assert any(line.startswith("trl==") for line in after)
     assert pip(colab, "check").returncode == 0
+
+
+LABORATORY = """
+import sys, nbformat
+from nbclient import NotebookClient
+cell = nbformat.v4.new_code_cell
+notebook = nbformat.v4.new_notebook(cells=[
+    cell("from helpers.widgets.knobs import KnobsLab\\nlab = KnobsLab()\\nlab"),
+    cell("import asyncio\\nlab.rank.value = 4\\nprint(lab.told.value)"),
+    cell("lab.panel.press_train()"),
+    cell("while lab.panel.running: await asyncio.sleep(0.2)\\nprint(lab.panel.status.value)"),
+])
+NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+print("".join(o.get("text", "") for c in notebook.cells for o in c.outputs))
+"""
+
+
+def test_the_laboratory_works_with_colabs_widgets(colab, tmp_path):
+    # What the setup cell of a lesson installs, in case no lesson has run before this test.
+    assert pip(colab, "install", "--quiet", "trl>=0.29", *COLAB).returncode == 0
+    ran = subprocess.run(
+        [colab, "-c", LABORATORY],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert "rank 4, step 60" in ran.stdout
+    assert "done in" in ran.stdout
