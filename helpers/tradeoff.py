@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import statistics
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -81,7 +83,7 @@ def rank_correlations(
 
     Returns:
         One coefficient for each value of the other knob and each seed: 1 where the outcome rises
-        with the knob without exception.
+        with the knob without exception. Where the outcome never changes there is none.
     """
     other = {"lr": "rank", "rank": "lr"}[along]
     groups: dict[tuple[Rank | float, int], list[StoredRun]] = {}
@@ -89,10 +91,13 @@ def rank_correlations(
         if along != "rank" or run.setting.rank != "full":
             key = (getattr(run.setting, other), run.setting.seed)
             groups.setdefault(key, []).append(run)
-    return [
-        float(spearmanr([getattr(r.setting, along) for r in g], [outcome(r) for r in g]).statistic)
-        for g in groups.values()
-    ]
+    found = []
+    for group in groups.values():
+        knob = [getattr(run.setting, along) for run in group]
+        outcomes = [outcome(run) for run in group]
+        if len(set(outcomes)) > 1:
+            found.append(float(spearmanr(knob, outcomes).statistic))
+    return found
 
 
 def lost_when_learned(run: StoredRun, score: float) -> float | None:
@@ -102,6 +107,8 @@ def lost_when_learned(run: StoredRun, score: float) -> float | None:
     and not at equal steps, because "forgets less" is often "has learned less" (Biderman et al.
     2024, arXiv 2405.09673).
     """
+    if learned(run.base) >= score:
+        return 0.0
     for before, after in itertools.pairwise(run.checkpoints):
         if learned(before) < score <= learned(after):
             part = (score - learned(before)) / (learned(after) - learned(before))
@@ -130,22 +137,35 @@ class PowerLaw:
 
 
 def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
-    """Fit a shifted power law by least squares.
+    """Fit a shifted power law by least squares, from several starting points.
 
     Kalajdzievski (2024, arXiv 2401.05605) finds that forgetting follows one in the number of
-    update steps and of trained parameters.
+    update steps and of trained parameters. With a negative exponent the law levels off at its
+    shift; near 0 it is a logarithm in disguise, of huge scale.
 
     Raises:
-        ValueError: fewer than four points, or a law that cannot be found.
+        ValueError: fewer than four points, values that are no numbers, or no law to be found.
     """
     if len(x) < 4:
         raise ValueError(f"Three numbers cannot be fitted to {len(x)} points; give four or more.")
     places, values = numpy.asarray(x, float), numpy.asarray(y, float)
-    start = ((values.max() - values.min()) / places.max() ** 0.5, 0.5, values.min())
-    try:
-        found, _ = curve_fit(lambda x, a, b, c: a * x**b + c, places, values, start, maxfev=20_000)
-    except RuntimeError as error:
-        raise ValueError(f"No power law fits these points: {error}") from error
-    residuals = values - (found[0] * places ** found[1] + found[2])
-    explained = 1 - float((residuals**2).sum() / ((values - values.mean()) ** 2).sum())
-    return PowerLaw(*map(float, found), tuple(map(float, residuals)), explained)
+    if len(places) != len(values) or not numpy.isfinite([places, values]).all():
+        raise ValueError("Give as many values as places, all of them finite numbers.")
+
+    def law(x: numpy.ndarray, scale: float, exponent: float, shift: float) -> numpy.ndarray:
+        return scale * x**exponent + shift
+
+    found = []
+    for exponent in (-1.0, -0.3, 0.3, 1.0):
+        powers = places**exponent
+        scale, shift = numpy.polyfit(powers, values, 1)
+        with contextlib.suppress(RuntimeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a spread that cannot be estimated; it is not used
+            fitted, _ = curve_fit(law, places, values, (scale, exponent, shift), maxfev=5_000)
+            found.append((float(((values - law(places, *fitted)) ** 2).sum()), tuple(fitted)))
+    if not found:
+        raise ValueError("No power law fits these points.")
+    rest, best = min(found)
+    residuals = values - law(places, *best)
+    explained = 1 - rest / float(((values - values.mean()) ** 2).sum())
+    return PowerLaw(*map(float, best), tuple(map(float, residuals)), explained)

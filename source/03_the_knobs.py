@@ -290,9 +290,13 @@ print(f"y = {law.scale:.3f} x^{law.exponent:.2f} {law.shift:+.3f}, explains {law
 plot.law(data, law, x="optimizer steps", y="old loss above the base (nats per token)")
 
 # %% [markdown]
-# Look at the right panel before believing the left one. A law that fits leaves residuals that
-# scatter around zero at every number of steps; a curve in the residuals says that the form is
-# wrong, however much variance is "explained". Three parameters and six values of x fit many forms.
+# The exponent comes out below zero: the curve climbs towards a ceiling, the third number, instead
+# of growing without end. Forgetting flattens because a task that is learned has hardly any gradient
+# left. Then look at the right panel: a law that fits leaves residuals that scatter around zero at
+# every number of steps, while a bend in them says that the form is wrong, however much variance is
+# "explained". Here the seeds at the long end differ by more than any bend, so these runs are
+# consistent with such a law, and with many other curves that level off. Three free numbers and six
+# values of x prove no form.
 #
 # ## And with the number of different tickets?
 #
@@ -314,7 +318,9 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-SIZES
+# The target gains from every doubling of the data. The old skills pay much the same in all of them,
+# and the seeds scatter more than the sizes. So in this range the bill comes with the steps, not
+# with the number of different tickets.
 
 # %% [markdown]
 # ## Break it on purpose
