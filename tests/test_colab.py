@@ -124,13 +124,15 @@ print("".join(o.get("text", "") for c in notebook.cells for o in c.outputs))
 """
 
 
-def test_the_laboratory_works_with_colabs_widgets(colab, tmp_path):
-    # What the setup cell of a lesson installs, in case no lesson has run before this test.
-    assert pip(colab, "install", "--quiet", "trl>=0.29", *COLAB).returncode == 0
+def test_the_laboratory_works_with_colabs_widgets(colab, repository, tmp_path):
+    path = os.pathsep.join([os.path.dirname(colab), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(repository)}
+    # What the first cell of a lesson does, in case no lesson has run before this test.
+    subprocess.run(["sh", str(repository / "tools" / "colab.sh")], env=env, check=True)
     ran = subprocess.run(
         [colab, "-c", LABORATORY],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=env,
         capture_output=True,
         text=True,
     )
