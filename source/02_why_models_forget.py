@@ -147,7 +147,11 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-COSINE-LAYERS
+# Old and new gradients stand at a right angle, or nearly, in every layer: a step for the tickets is
+# no step against the old skills, to first order. The other two curves are what makes this a
+# finding. After the run, two samples of *old* data agree with each other: something common has been
+# damaged, and both gradients point at its repair. That direction is not the opposite of the
+# tickets' direction.
 #
 # A cosine at the end says little about the way there. The stored runs were measured along it; here
 # is the mean over the layers.
@@ -172,10 +176,12 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-COSINE-STEPS
-#
-# The log that trained along with your run shows where the work was done: the length of the gradient
-# in each layer.
+# At the base all curves lie at zero: a model that gets the old data right has hardly any old
+# gradient left that could collide or agree. Five steps later the old samples agree, on every seed,
+# and the cosine of old and new stays near zero to the end. Verdict on this model: gradient
+# conflict, averaged over a batch, does not explain what was lost. What harms without a first-order
+# conflict has to come from the second order: long steps where the loss is curved, which is the
+# third suspicion.
 
 # %%
 layers = sorted(log.gradients[0][1])
@@ -185,7 +191,8 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-GRADIENTS
+# The gradients are largest at the beginning and shrink as the tickets are learned. No layer stands
+# alone: the damage, too, is spread over all of them.
 
 # %% [markdown]
 # ## Suspicion 2: the representations drift
@@ -226,7 +233,9 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-DRIFT
+# The representations do drift, and in every seed of the tickets farther than in the controls. But
+# the controls drift by half as much and more, and lose little except lists. Verdict: drift is
+# there, it goes along with the damage, and by itself it is no measure of it.
 
 # %% [markdown]
 # ## Suspicion 3: the landscape changes
@@ -252,7 +261,12 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-SHARP
+# Around the base the old-skill loss is nearly flat. Within the first steps on tickets it becomes
+# many times steeper, on every seed. The controls are not spared: some of them pass through steep
+# places on the way, and at the end they stand lower than the runs on tickets. Verdict: where old
+# skills are damaged, their loss has become steep, and at the end of training this tells the runs
+# from the controls. On the way the two overlap, so a part of it is the high rate alone; and the
+# figure cannot say whether the steepness is a cause of the damage or its trace.
 #
 # The eigenvalue looks at one point. The straight line from the base to the fine-tune shows what
 # lies between them, and a little beyond. In lesson 08 this line becomes a remedy.
@@ -269,7 +283,9 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# READ-LINE
+# Half of the way to the fine-tune costs the old skills next to nothing, and the last part costs
+# nearly everything, while the loss of the tickets falls from the first part on. There are points on
+# this line with most of both. The line to the control is flat.
 
 # %%
 along_axis, across = [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -296,7 +312,9 @@ for update in mechanics.update_spectrum(base, tuned):
           f"{update.rank} directions hold 90 %, {update.intruders} intruders")  # fmt: skip
 
 # %% [markdown]
-# READ-SPECTRUM
+# A handful of directions hold most of each update, fewer than the eight that LoRA allows, and many
+# matrices gain a strong direction that they did not have. The update is a small part of the
+# weight's length: small, and enough.
 
 # %% [markdown]
 # ## Lost, or out of reach?
@@ -320,7 +338,9 @@ for name in mechanics.FORMATS:
     print(f"{name:9} {first:5.0f} to {now:4.0f}   ", *told)
 
 # %% [markdown]
-# READ-FORMATS
+# The three old formats lose about alike, so it is not one of them that was lost. Asked in the
+# tickets' own format, the same questions suffer most: there the model has learned to be an agent,
+# and part of the loss is a misread task. The controls have nothing of the kind.
 #
 # **Second: does it still know, when it need not say it?** The likelihood of the right answer
 # moves before the answer does. An answer that is wrong by a hair is not a skill that is gone.
@@ -333,7 +353,8 @@ for name in watched:
         print(f"{name:12} {len(lost):3} lost; right answer {then:.2f} -> {now:.2f} nats a token")
 
 # %% [markdown]
-# READ-NLL
+# In most skills the right answer has lost a few tenths of a nat per token, which is enough to
+# lose it by a hair. Where the number is much larger, the answer is not merely beaten: it is far.
 #
 # **Third: ten examples.** We show the fine-tuned model ten examples of old skills, in twenty
 # gentle steps. Ten examples cannot teach seven skills from nothing, so what comes back on
@@ -350,7 +371,9 @@ for name in before.results:
     print(f"{name:12}", *own, "     ", "  ".join(rest))
 
 # %% [markdown]
-# READ-TEN
+# Ten gentle examples bring back a part of how-to and little else; some skills even lose a little
+# more, because ten examples are also one more fine-tune. By this test most of the damage is loss
+# and not a closed door. The stranger learns nothing from ten examples, as it should be.
 
 # %% [markdown]
 # > **A note from experience.** The most persuasive explanation in a forgetting post-mortem is
@@ -446,9 +469,9 @@ quiz("02")
 # %% [markdown]
 # ## Recap
 #
-# 1. Of three proposed mechanisms one separates the harmful runs from the control on this model:
-#    the old loss becomes steep. Drift is there in both, and gradient conflict at neither end of
-#    the run.
+# 1. Of three proposed mechanisms, gradient conflict does not show on this model, while drift and a
+#    steep old loss do. Both are larger in the harmful runs than in the controls, and absent from
+#    neither.
 # 2. Three seeds and a control decided that; each figure alone would have told a story.
 # 3. Asked in the tickets' format the old skills suffer more, so part of the loss is a misread
 #    task; ten examples bring back little, so most of it is not.
