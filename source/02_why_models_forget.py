@@ -177,7 +177,7 @@ plot.lines(
 
 # %% [markdown]
 # At the base all curves lie at zero: a model that gets the old data right has hardly any old
-# gradient left that could collide or agree. Five steps later the old samples agree, on every seed,
+# gradient left that could collide or agree. A few steps later the old samples agree, on every seed,
 # and the cosine of old and new stays near zero to the end. Verdict on this model: gradient
 # conflict, averaged over a batch, does not explain what was lost. What harms without a first-order
 # conflict has to come from the second order: long steps where the loss is curved, which is the
@@ -285,7 +285,7 @@ plot.lines(
 # %% [markdown]
 # Half of the way to the fine-tune costs the old skills next to nothing, and the last part costs
 # nearly everything, while the loss of the tickets falls from the first part on. There are points on
-# this line with most of both. The line to the control is flat.
+# this line with most of both. The line to the control is nearly flat.
 
 # %%
 along_axis, across = [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -371,9 +371,10 @@ for name in before.results:
     print(f"{name:12}", *own, "     ", "  ".join(rest))
 
 # %% [markdown]
-# Ten gentle examples bring back a part of how-to and little else; some skills even lose a little
-# more, because ten examples are also one more fine-tune. By this test most of the damage is loss
-# and not a closed door. The stranger learns nothing from ten examples, as it should be.
+# Ten gentle examples bring back a part of how-to on some seeds, and on another they take away more
+# of it. The other skills move little, mostly down: ten examples are also one more fine-tune. By
+# this test most of the damage is loss and not a closed door. The stranger learns nothing from ten
+# examples, as it should be.
 
 # %% [markdown]
 # > **A note from experience.** The most persuasive explanation in a forgetting post-mortem is
