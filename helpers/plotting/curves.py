@@ -26,7 +26,7 @@ def lines(
         series: label to its curves; the curves of one label share their x values.
         x, y: what the axes show, with units.
         zero: draw a line at 0.
-        whole_x: mark whole numbers only, as for layers.
+        whole_x: mark the x values themselves, as for layers.
         log_x: equal ratios of x at equal distances.
         mark: an x value to mark with a dotted line, and what stands beside it.
     """
@@ -49,7 +49,9 @@ def lines(
     if zero:
         ax.axhline(0, color="#333333", linewidth=1)
     if whole_x:
-        ax.set_xticks(sorted({place for curves in series.values() for place, _ in curves[0]}))
+        places = sorted({place for curves in series.values() for place, _ in curves[0]})
+        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.minorticks_off()
     low, high = ax.get_ylim()
     if mark:
         ax.axvline(mark[0], color="#333333", linestyle=":", linewidth=1.5)
