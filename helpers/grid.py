@@ -187,7 +187,10 @@ def finished(path: Path) -> list[dict[str, Any]]:
         pass
     today = digest()
     kept = [record for record in kept if record["origin"]["data"] == today]
-    path.write_text("".join(f"{json.dumps(record)}\n" for record in kept), encoding="utf-8")
+    # Beside the file and then in its place: killed in between, no run is lost.
+    beside = path.with_suffix(".new")
+    beside.write_text("".join(f"{json.dumps(record)}\n" for record in kept), encoding="utf-8")
+    beside.replace(path)
     return [record["setting"] for record in kept]
 
 
@@ -203,10 +206,14 @@ def make_all(jobs: Sequence[Job], path: Path, workers: int) -> None:
         path.open("a", encoding="utf-8") as file,
     ):
         waiting = [pool.submit(make_stored, job) for job in missing]
-        for done in as_completed(waiting):
-            file.write(json.dumps(done.result()) + "\n")
-            file.flush()
-            bar.update()
+        try:
+            for done in as_completed(waiting):
+                file.write(json.dumps(done.result()) + "\n")
+                file.flush()
+                bar.update()
+        except BaseException:  # Ctrl-C too: what has not begun is not to be made and thrown away
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def main() -> None:

@@ -97,6 +97,10 @@ class StoredRun:
     def last(self) -> Checkpoint:
         return self.checkpoints[-1]
 
+    def latest(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, or the last before it of a run that diverged."""
+        return [checkpoint for checkpoint in self.checkpoints if checkpoint.step <= step][-1]
+
     def at(self, step: int) -> Checkpoint:
         """The checkpoint of a step.
 
@@ -123,7 +127,7 @@ def read_runs(path: str | Path = GRID) -> list[StoredRun]:
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[StoredRun, ...]:
     runs = read_records(path, from_record)
-    return tuple(sorted(runs, key=lambda run: (*map(str, run.setting), run.setting.lr)))
+    return tuple(sorted(runs, key=lambda run: [(isinstance(v, str), v) for v in run.setting]))
 
 
 def read_records(path: Path, convert: Callable[[dict[str, Any]], T]) -> list[T]:

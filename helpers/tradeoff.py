@@ -151,6 +151,8 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     places, values = numpy.asarray(x, float), numpy.asarray(y, float)
     if len(places) != len(values) or not numpy.isfinite([places, values]).all():
         raise ValueError("Give as many values as places, all of them finite numbers.")
+    if values.min() == values.max():
+        raise ValueError("All values are the same; there is nothing to fit.")
 
     def law(x: numpy.ndarray, scale: float, exponent: float, shift: float) -> numpy.ndarray:
         return scale * x**exponent + shift

@@ -34,7 +34,7 @@ class Frame:
             self.figure.canvas.restore_region(self._empty)
             for artist in artists:
                 artist.axes.draw_artist(artist)
-            pixels = numpy.asarray(self.figure.canvas.buffer_rgba())
+            pixels = numpy.array(self.figure.canvas.buffer_rgba())  # a copy
             for artist in artists:
                 artist.remove()
         buffer = io.BytesIO()

@@ -51,7 +51,7 @@ class Stored:
 
     def point(self, lr: float, rank: Rank, step: int) -> tuple[float, float]:
         """Target score and points lost of a setting at a step, means over seeds."""
-        found = [(run.base, run.at(step)) for run in self.reached(lr, rank, step)]
+        found = [(run.base, run.latest(step)) for run in self.reached(lr, rank, step)]
         return (
             statistics.fmean(learned(now) for _, now in found),
             statistics.fmean(points_lost(base, now) for base, now in found),
@@ -72,11 +72,13 @@ def words(view: View) -> str:
     text = (
         f"Rate {setting.lr:g}, rank {setting.rank}, step {view.step}: support "
         f"{learned(view.base):.0f} to {target:.0f} percent; old skills lose "
-        f"{statistics.fmean(lost):.1f} points on average over {len(lost)} seeds "
-        f"({min(lost):.1f} to {max(lost):.1f})"
+        f"{statistics.fmean(lost):.1f} points on average over {len(lost)} "
+        f"seed{'s' * (len(lost) > 1)} ({min(lost):.1f} to {max(lost):.1f})"
     )
     if points > 0:
         text += f", most in {skill} ({points:.0f} points)"
+    if all(now.step < view.step for now in view.now):
+        text += "; every seed diverged before, and this is the last that was seen"
     if view.live:
         text += (
             f". Your run: support {learned(view.live):.0f} percent, "
@@ -94,7 +96,7 @@ def table(view: View) -> str:
     for name in ROWS:
         scores = [now.scores[name] for now in view.now]
         base, mean = view.base.scores[name], statistics.fmean(scores)
-        texts = [f"{base:.0f}", f"{mean:.0f}", f"{mean - base:+.0f}"]
+        texts = [f"{base:.0f}", f"{mean:.0f}", f"{round(mean - base):+d}"]
         texts.append(", ".join(f"{score:.0f}" for score in scores))
         if view.live:
             texts.append(f"{view.live.scores[name]:.0f}")
@@ -179,6 +181,8 @@ class KnobsLab:
 
     def _show_live(self, run: StoredRun) -> None:
         """Set a live run beside the stored ones, and the sliders to where it can be seen."""
+        if run.diverged:
+            return  # it was not looked at but at the base
         setting = run.setting
         self.live[setting.lr, setting.rank] = run.last
         self.lr.value, self.rank.value, self.step.value = setting.lr, setting.rank, run.last.step

@@ -47,7 +47,7 @@ class View:
     @property
     def now(self) -> list[Checkpoint]:
         """The chosen setting at the chosen step, one checkpoint per seed."""
-        return [run.at(self.step) for run in self.runs]
+        return [run.latest(self.step) for run in self.runs]
 
     @property
     def ends(self) -> list[Checkpoint]:
@@ -133,7 +133,9 @@ class KnobsFigure:
         for row, name in enumerate(ROWS):
             scores = [checkpoint.scores[name] for checkpoint in view.now]
             colour = BLUE if name == TARGET else ORANGE
-            yield from ax.barh(row, statistics.fmean(scores), height=0.62, color=colour)
+            bar = ax.barh(row, statistics.fmean(scores), height=0.62, color=colour)
+            ax.containers.remove(bar)  # it would stay there without its parts
+            yield from bar
             yield from ax.plot([min(scores), max(scores)], [row, row], color="#333333",
                                linewidth=1.6)  # fmt: skip
             base = view.base.scores[name]

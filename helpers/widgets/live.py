@@ -72,6 +72,7 @@ class Trainer:
             while self.pipe.poll():
                 found.append(self.pipe.recv())
         except (EOFError, OSError):
+            self.process.join(1)  # until then there is no exit code
             code = self.process.exitcode
             found.append(("failed", f"The training process ended by itself (exit code {code})."))
         return found
@@ -160,6 +161,12 @@ class LivePanel:
         """Start a run; while one is under way, nothing happens."""
         if self.running is None:
             self.running = asyncio.ensure_future(self.run())
+            self.running.add_done_callback(self._ended)
+
+    def _ended(self, _task: asyncio.Future) -> None:
+        # Not in `run`: a task that is cancelled before its first step never gets there.
+        self.running = None
+        self.train.disabled, self.stop.disabled = False, True
 
     def press_stop(self, _button: ipywidgets.Button | None = None) -> None:
         """End the run; what is stored stays as it is."""
@@ -187,11 +194,8 @@ class LivePanel:
             )
         except asyncio.CancelledError:
             self.tell(f"Stopped. {name.capitalize()} is not kept. You can train again.")
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             self.tell(f"{error} You can train again.")
-        finally:
-            self.running = None
-            self.train.disabled, self.stop.disabled = False, True
 
     async def _follow(self, name: str, steps: int) -> StoredRun:
         while True:
