@@ -8,6 +8,7 @@ import pytest
 
 from helpers import checks, quizzes
 from helpers.exercises import QuizError, UnknownExercise, check, grade, quiz
+from helpers.widgets import faces
 
 
 @pytest.fixture(autouse=True)
@@ -141,8 +142,8 @@ def folder(tmp_path, monkeypatch):
 def test_a_quiz_has_three_faces(folder):
     shown = quiz("90")
     bundle = shown._repr_mimebundle_()
-    assert set(bundle) == {quizzes.WIDGET_VIEW, "text/html", "text/plain"}
-    assert bundle[quizzes.WIDGET_VIEW]["model_id"] == shown.widget.model_id
+    assert set(bundle) == {faces.WIDGET_VIEW, "text/html", "text/plain"}
+    assert bundle[faces.WIDGET_VIEW]["model_id"] == shown.widget.model_id
     page, text = bundle["text/html"], bundle["text/plain"]
     assert "Is 1 &lt; 2?" in page and "Yes &amp; always" in page and "Why &lt;b&gt;?" in page
     answer = page[page.index("<summary>Answer</summary>") : page.index("</details>")]

@@ -181,6 +181,7 @@ STEPS = [8, 15, 30, 60, 120, 240]
         (2.0, 0.5, 1.0),
         (0.05, 1.3, -2.0),
         (-3.0, 0.4, 40.0),
+        (5.0, -0.5, 1.0),
         (-3.0, -0.7, 4.0),
     ],
 )
@@ -211,12 +212,10 @@ def test_a_law_needs_four_points():
         tradeoff.fit_power_law([1, 2, 3], [1, 2, 3])
 
 
-@pytest.mark.parametrize(
-    ("x", "y"), [(STEPS, [1, 2, 3, 4, 5, float("nan")]), (STEPS, [1, 2, 3, 4, 5])]
-)
-def test_points_that_are_none_are_refused(x, y):
+@pytest.mark.parametrize("values", [[1, 2, 3, 4, 5, float("nan")], [1, 2, 3, 4, 5], [2.0] * 6])
+def test_points_that_follow_no_law_are_refused(values):
     with pytest.raises(ValueError):
-        tradeoff.fit_power_law(x, y)
+        tradeoff.fit_power_law(STEPS, values)
 
 
 # What the shipped grid shows
