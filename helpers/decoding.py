@@ -160,6 +160,12 @@ def _forward(
         "logits_to_keep": 1 if last_only else 0,
     }
     plain = model.get_base_model() if isinstance(model, PeftModel) else model
-    taken = inspect.signature(plain.forward).parameters  # older kinds of model lack some
+    taken = _taken(type(plain))
     extra = {name: value for name, value in wished.items() if name in taken}
     return model(ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra)
+
+
+@functools.cache  # asked again for every token
+def _taken(kind: type[PreTrainedModel]) -> frozenset[str]:
+    """The arguments a kind of model takes; older kinds lack some."""
+    return frozenset(inspect.signature(kind.forward).parameters)

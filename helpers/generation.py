@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from .decoding import read, write
 from .models import evaluation_mode
+from .tables import head
 
 
 @overload
@@ -50,14 +51,12 @@ class Answers:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = '<th scope="col" style="text-align:left">{}</th>'
-        heads = "".join(head.format(html.escape(label)) for label in ("prompt", *self.labels))
         cell = '<td style="text-align:left;vertical-align:top;white-space:pre-wrap">{}</td>'
         body = "".join(
             "<tr>" + "".join(cell.format(html.escape(text)) for text in row) + "</tr>"
             for row in self._rows()
         )
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<table>{head(('prompt', *self.labels))}<tbody>{body}</tbody></table>"
 
 
 def before_after(

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
@@ -27,10 +26,10 @@ from transformers import PreTrainedModel, TrainerCallback
 from .evaluation import evaluate
 from .generation import complete
 from .jsonl import read_lines
-from .mechanics import as_rows, kl_to_base, merged
-from .mechanics.stored import Inside, make_inside
-from .models import DATA, load_model
-from .runs import ASKED, GRID, INSIDE, SCALE, Setting, digest
+from .mechanics import Looks, as_rows, kl_to_base
+from .mechanics.stored import Inside, course_model, make_inside
+from .models import DATA
+from .runs import ASKED, GRID, INSIDE, LOOKS, SCALE, STEPS, Setting, digest
 from .suites import TARGET, load_suites
 from .tickets import read_tickets
 from .training import LossIsNaN, finetune
@@ -38,10 +37,7 @@ from .training import LossIsNaN, finetune
 SEEDS = (0, 1, 2)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 6e-3, 1e-2, 3e-2)
 RANKS = (1, 2, 4, 8, 16, 32, 64, "full")
-STEPS = 60
 TICKETS = 1200
-#: Where the runs of the grid are looked at.
-LOOKS = (5, 15, 30, 60)
 ITEMS = 30  # held-out items per capability and look
 #: Learning rate by rank, by seed. One seed is finished before the next begins.
 KNOBS = [
@@ -61,40 +57,22 @@ GROWTH = [
 WATCHED = [Inside(data, seed) for seed in SEEDS for data in ("tickets", "control")]
 
 
-class Looks(TrainerCallback):
-    """Scores the model in training at given steps, and at the last one.
-
-    Attributes:
-        found: the base first, then what each look found, as a checkpoint's fields.
-        seconds: time spent looking.
-    """
-
-    def __init__(self, steps: Iterable[int], base: dict[str, Any]):
-        self.steps, self.found, self.seconds = set(steps), [base], 0.0
-
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        if state.global_step in self.steps or state.global_step == state.max_steps:
-            started = time.perf_counter()
-            # With the adapter added into the weights, which is quicker to ask.
-            self.found.append({"step": state.global_step, **look(merged(model))})
-            self.seconds += time.perf_counter() - started
-
-
 @cache
 def look_at_base() -> dict[str, Any]:
     """What is found at step 0 of every run."""
-    return {"step": 0, **look(load_model("pocket"))}
+    return look(course_model(), 0)
 
 
-def look(model: PreTrainedModel) -> dict[str, Any]:
-    """Everything that is kept of a model: the fields of a `Checkpoint` but for its step."""
+def look(model: PreTrainedModel, step: int) -> dict[str, Any]:
+    """Everything that is kept of a model: the fields of a `Checkpoint`."""
     suites = load_suites(size=ITEMS)
     snapshot = evaluate(model, suites)
     (target,) = (suite for suite in suites if suite.name == TARGET)
     return {
+        "step": step,
         "scores": {name: round(snapshot.score(name), 2) for name in snapshot.results},
         "nll": {name: round(snapshot.nll(name), 4) for name in snapshot.results},
-        "kl": round(kl_to_base(load_model("pocket"), model, as_rows(target)), 4),
+        "kl": round(kl_to_base(course_model(), model, as_rows(target)), 4),
         "says": complete(model, list(ASKED)),
     }
 
@@ -120,16 +98,18 @@ def make_run(
     Returns:
         A stored run's record, without its setting and its origin.
     """
-    watcher = Looks(looks, base or look_at_base())
+    base = base or look_at_base()
+    watcher = Looks(look, looks)
     tickets = some_tickets(read_tickets(), setting.tickets, setting.seed)
     options = {key: getattr(setting, key) for key in ("lr", "rank", "steps", "seed")}
     diverged, seconds = "", 0.0
     try:
-        run = finetune(load_model("pocket"), tickets, **options, callbacks=[watcher, *callbacks])
+        run = finetune(course_model(), tickets, **options, callbacks=[watcher, *callbacks])
         seconds = run.seconds - watcher.seconds
     except LossIsNaN as error:
         diverged = str(error)
-    return {"checkpoints": watcher.found, "seconds": round(seconds, 2), "diverged": diverged}
+    found = [base, *watcher.found]
+    return {"checkpoints": found, "seconds": round(seconds, 2), "diverged": diverged}
 
 
 def make_stored(job: Job) -> dict[str, Any]:

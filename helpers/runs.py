@@ -29,6 +29,10 @@ ASKED = (
     "Customer: Hello, when will I see my refund?\nAgent:",
 )
 
+#: Steps of a run of the grid, and where it is looked at.
+STEPS = 60
+LOOKS = (5, 15, 30, 60)
+
 Rank = int | str  # a number, or "full"
 T = TypeVar("T")
 
@@ -101,18 +105,6 @@ class StoredRun:
         """The checkpoint of a step, or the last before it of a run that diverged."""
         return [checkpoint for checkpoint in self.checkpoints if checkpoint.step <= step][-1]
 
-    def at(self, step: int) -> Checkpoint:
-        """The checkpoint of a step.
-
-        Raises:
-            BadRuns: there is none, as after a run that diverged; the message names those there are.
-        """
-        for checkpoint in self.checkpoints:
-            if checkpoint.step == step:
-                return checkpoint
-        known = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints)
-        raise BadRuns(f"{self.setting} has no checkpoint at step {step}; it has {known}.")
-
 
 def read_runs(path: str | Path = GRID) -> list[StoredRun]:
     """The runs of a file, in the order of their settings.
@@ -127,7 +119,12 @@ def read_runs(path: str | Path = GRID) -> list[StoredRun]:
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[StoredRun, ...]:
     runs = read_records(path, from_record)
-    return tuple(sorted(runs, key=lambda run: [(isinstance(v, str), v) for v in run.setting]))
+    return tuple(sorted(runs, key=lambda run: [_order(value) for value in run.setting]))
+
+
+def _order(value: float | str) -> tuple[bool, float | str]:
+    """Numbers by their size, and "full" after them."""
+    return isinstance(value, str), value
 
 
 def read_records(path: Path, convert: Callable[[dict[str, Any]], T]) -> list[T]:
@@ -165,8 +162,12 @@ def find(runs: Iterable[StoredRun], **wanted: object) -> list[StoredRun]:
 
     Raises:
         BadRuns: there is none; the message lists the values there are.
+        ValueError: a setting has no such part.
     """
     runs = list(runs)
+    unknown = sorted(set(wanted) - set(Setting._fields))
+    if unknown:
+        raise ValueError(f"A setting has no {unknown[0]!r}; it has {', '.join(Setting._fields)}.")
     found = [r for r in runs if all(getattr(r.setting, k) == v for k, v in wanted.items())]
     if not found:
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
@@ -177,19 +178,18 @@ def find(runs: Iterable[StoredRun], **wanted: object) -> list[StoredRun]:
 
 def values(runs: Iterable[StoredRun], key: str) -> list:
     """The different values of one part of the settings, rising; "full" comes last."""
-    found = {getattr(run.setting, key) for run in runs}
-    return sorted(found, key=lambda value: (isinstance(value, str), value))
+    return sorted({getattr(run.setting, key) for run in runs}, key=_order)
 
 
-def digest(*more: Path) -> str:
-    """A fingerprint of what stored runs are made from: weights, tickets, held-out items.
+def digest() -> str:
+    """A fingerprint of what stored runs are made from: weights, examples, held-out items."""
+    model = [DATA / "pocket-gpt2" / name for name in ("model.safetensors", "tokenizer.json")]
+    examples = [SUPPORT / name for name in ("tickets.jsonl", "replay.jsonl")]
+    return fingerprint([*model, *examples, *(SUITES / f"{name}.jsonl" for name in NAMES)])
 
-    Args:
-        more: further files they depend on.
-    """
-    folder = DATA / "pocket-gpt2"
-    files = [folder / "model.safetensors", folder / "tokenizer.json", SUPPORT / "tickets.jsonl"]
-    files += [*(SUITES / f"{name}.jsonl" for name in NAMES), *more]
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Sixteen hexadecimal digits that change with the content of any of the files."""
     total = hashlib.sha256()
     for file in files:
         # Line ends may differ between checkouts; the weights have none.

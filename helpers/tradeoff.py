@@ -7,7 +7,7 @@ import itertools
 import random
 import statistics
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -26,14 +26,17 @@ def learned(checkpoint: Checkpoint) -> float:
     return checkpoint.scores[TARGET]
 
 
-def points_lost(base: Checkpoint, now: Checkpoint, names: Iterable[str] = OLD) -> float:
+def points_lost(base: Checkpoint, now: Checkpoint) -> float:
     """How many points the old skills have lost, on average over the capabilities."""
-    return statistics.fmean(base.scores[name] - now.scores[name] for name in names)
+    return statistics.fmean(base.scores[name] - now.scores[name] for name in OLD)
 
 
-def worst_loss(base: Checkpoint, now: Checkpoint) -> tuple[str, float]:
-    """The capability that has lost most, and its points: what an average hides."""
-    lost = {name: base.scores[name] - now.scores[name] for name in OLD}
+def worst_loss(base: Checkpoint, *seeds: Checkpoint) -> tuple[str, float]:
+    """The capability that has lost most on average over seeds, and its points."""
+    lost = {
+        name: base.scores[name] - statistics.fmean(now.scores[name] for now in seeds)
+        for name in OLD
+    }
     worst = max(lost, key=lost.__getitem__)
     return worst, lost[worst]
 

@@ -35,7 +35,7 @@ STATE = """() => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
@@ -49,7 +49,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A copy of the course whose lessons have no outputs yet."""
     folder = tmp_path_factory.mktemp("course")
@@ -65,7 +65,7 @@ def course(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(course, tmp_path_factory):
     """The address of a JupyterLab over the course, with settings of its own."""
     home = tmp_path_factory.mktemp("jupyter")

@@ -221,6 +221,26 @@ def test_wrong_answer_names_the_mistake(exercise, answer, hint):
     assert hint in result.message
 
 
+def untouched(*arguments): ...
+
+
+def returning_a_stub(*arguments):
+    return ...
+
+
+def raising(*arguments):
+    raise NotImplementedError
+
+
+FUNCTIONS = [exercise for exercise, answer in RIGHT.items() if callable(answer)]
+
+
+@pytest.mark.parametrize("exercise", FUNCTIONS)
+@pytest.mark.parametrize("stub", [..., None, untouched, returning_a_stub, raising])
+def test_a_stub_is_not_attempted(exercise, stub):
+    assert grade(exercise, stub).status == "not attempted"
+
+
 def written() -> set[str]:
     """The exercises of the lessons that are there; a lesson's checkers may come before it."""
     lessons = {int(path.name[:2]) for path in (ROOT / "lessons").glob("*.ipynb")}

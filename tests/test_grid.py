@@ -194,11 +194,11 @@ def small(tiny, monkeypatch):
     suite = load_suites("facts", size=3)[0]
     seen = []
 
-    def look(model):
+    def look(model, step):
         seen.append(model)
-        return {"nll": evaluate(model, suite).nll("facts")}
+        return {"step": step, "nll": evaluate(model, suite).nll("facts")}
 
-    monkeypatch.setattr(grid, "load_model", lambda _: tiny)
+    monkeypatch.setattr(grid, "course_model", lambda: tiny)
     monkeypatch.setattr(grid, "look", look)
     return seen
 
@@ -231,7 +231,7 @@ def test_looking_does_not_change_the_run_nor_count_as_training(small, monkeypatc
     grid.make_run(setting(), callbacks=[plain], base=BASE)
     # Three looks of half a second; the training itself takes a fraction of that.
     look = grid.look
-    monkeypatch.setattr(grid, "look", lambda model: time.sleep(0.5) or look(model))
+    monkeypatch.setattr(grid, "look", lambda *seen: time.sleep(0.5) or look(*seen))
     started = time.perf_counter()
     record = grid.make_run(setting(), looks=(1, 2), callbacks=[watched], base=BASE)
     assert watched.found == plain.found and len(plain.found) == 3
@@ -248,7 +248,7 @@ def test_what_is_looked_at_is_a_copy_of_the_model_as_it_stands(small, tiny, monk
     ids = torch.tensor([[5, 6, 7]])
 
     @torch.no_grad()
-    def look(model):
+    def look(model, step):
         before = model(input_ids=ids).logits
         for parameter in model.parameters():
             parameter.mul_(0)
@@ -279,9 +279,9 @@ def test_a_diverged_run_is_a_line_like_any_other(monkeypatch):
     def finetune(model, tickets, callbacks, **options):
         raise LossIsNaN("The loss became nan at step 3.")
 
-    look = {"scores": {}, "nll": {}, "kl": 0.0, "says": ["yes"]}
+    look = {"step": 0, "scores": {}, "nll": {}, "kl": 0.0, "says": ["yes"]}
     monkeypatch.setattr(grid, "finetune", finetune)
-    monkeypatch.setattr(grid, "look", lambda model: look)
+    monkeypatch.setattr(grid, "look", lambda model, step: look)
     grid.look_at_base.cache_clear()
     try:
         record = grid.make_stored(Job(setting(), grid.make_knobs))

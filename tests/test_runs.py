@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from helpers import grid
+from helpers import runs as runs_module
 from helpers.mechanics.stored import Inside
 from helpers.runs import (
     GRID,
@@ -20,6 +21,7 @@ from helpers.runs import (
     Setting,
     digest,
     find,
+    fingerprint,
     read_records,
     read_runs,
     values,
@@ -75,7 +77,8 @@ def test_a_run_comes_back_as_it_was_written(written):
     assert run.setting == Setting(lr=1e-2, rank="full", steps=60, tickets=1200, seed=0)
     assert [checkpoint.step for checkpoint in run.checkpoints] == [0, 5, 15]
     assert run.base is run.checkpoints[0] and run.last is run.checkpoints[-1]
-    assert run.at(5) == Checkpoint(
+    assert run.latest(14) is run.latest(5)
+    assert run.latest(5) == Checkpoint(
         step=5,
         scores=dict.fromkeys(NAMES, 75.0),
         nll=dict.fromkeys(NAMES, 0.5),
@@ -112,10 +115,15 @@ def test_finding_runs(written):
         find(runs, lr=0.1, rank=8)
 
 
-def test_a_step_that_was_not_looked_at_is_refused_with_those_there_are(written):
+def test_an_unknown_part_of_a_setting_is_refused_with_those_there_are(written):
+    runs = read_runs(written(record()))
+    with pytest.raises(ValueError, match=r"no 'rate'; it has lr, rank, steps, tickets, seed\."):
+        find(runs, rate=1e-2)
+
+
+def test_after_its_end_a_run_is_as_it_was_last_seen(written):
     (run,) = read_runs(written(record()))
-    with pytest.raises(BadRuns, match=r"lr=0\.01.*no checkpoint at step 60; it has 0, 5, 15\."):
-        run.at(60)
+    assert run.latest(60) is run.last
 
 
 def test_a_changed_file_is_read_anew(written):
@@ -173,12 +181,21 @@ def test_a_damaged_line_is_refused(written, line, message):
 # The fingerprint of the data
 
 
-def test_a_further_file_changes_the_fingerprint(tmp_path):
+def test_any_change_of_any_file_changes_the_fingerprint(tmp_path):
     files = [tmp_path / name for name in ("one", "same", "other")]
     for file, text in zip(files, ("a\nb\n", "a\nb\n", "a\nc\n"), strict=True):
         file.write_text(text, newline="\n")
-    one, same, other = (digest(file) for file in files)
-    assert one == same and len({digest(), one, other}) == 3
+    one, same, other = files
+    assert fingerprint([one, one]) == fingerprint([one, same])
+    assert len({fingerprint(two) for two in ([one, same], [one, other], [other, one])}) == 3
+
+
+@pytest.mark.parametrize("folder", ["support/tickets.jsonl", "support/replay.jsonl", "suites"])
+def test_runs_depend_on_tickets_old_examples_and_items(monkeypatch, folder):
+    seen = []
+    monkeypatch.setattr(runs_module, "fingerprint", lambda files: seen.extend(map(str, files)))
+    digest()
+    assert any(folder in name.replace("\\", "/") for name in seen)
 
 
 def test_line_ends_do_not_change_the_fingerprint(tmp_path):
@@ -186,14 +203,14 @@ def test_line_ends_do_not_change_the_fingerprint(tmp_path):
     unix.write_bytes(b'{"a": 1}\n{"b": 2}\n')
     windows.write_bytes(b'{"a": 1}\r\n{"b": 2}\r\n')
     mac.write_bytes(b'{"a": 1}\r{"b": 2}\r')
-    assert digest(unix) == digest(windows) != digest(mac)
+    assert fingerprint([unix]) == fingerprint([windows]) != fingerprint([mac])
 
 
 def test_weights_are_taken_byte_for_byte(tmp_path):
     one, other = (tmp_path / f"{name}.safetensors" for name in ("one", "other"))
     one.write_bytes(b"\x01\r\n\x02")
     other.write_bytes(b"\x01\n\x02")
-    assert digest(one) != digest(other)
+    assert fingerprint([one]) != fingerprint([other])
 
 
 # The files that the course ships

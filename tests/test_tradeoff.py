@@ -33,7 +33,6 @@ def test_points_lost_are_a_mean_over_the_old_skills_that_are_right_or_wrong():
     # 40 and -10 points; perplexity and the target count for nothing.
     now = look(facts=50.0, lists=110.0, stories=90.0, support=80.0)
     assert tradeoff.points_lost(base, now) == pytest.approx((40 - 10) / 10)
-    assert tradeoff.points_lost(base, now, ["facts", "lists"]) == pytest.approx(15)
     assert tradeoff.learned(now) == 80.0
     assert set(tradeoff.OLD) == set(PROTECTED) - {"stories"}
 
@@ -44,6 +43,11 @@ def test_the_worst_loss_is_named():
     assert tradeoff.worst_loss(base, now) == ("howto", 25.0)
     gained = look(**{name: 101.0 for name in tradeoff.OLD if name != "refusal"}, refusal=100.5)
     assert tradeoff.worst_loss(look(), gained) == ("refusal", -0.5)
+
+
+def test_the_worst_loss_of_several_seeds_is_that_of_their_mean():
+    seeds = look(howto=40.0), look(lists=60.0), look(lists=70.0)
+    assert tradeoff.worst_loss(look(), *seeds) == ("lists", pytest.approx(70 / 3))
 
 
 def test_the_old_loss_counts_stories_and_not_the_target():

@@ -644,6 +644,12 @@ def test_the_shipped_runs_open_without_being_named():
     assert re.match(r"Rate 0\.01, rank 8, step 60: support 0 to \d+ percent", repr(lab))
 
 
+def test_a_grid_with_a_hole_is_refused_with_its_name():
+    runs = [r for r in made_up() if (r.setting.lr, r.setting.rank) != (1e-3, "full")]
+    with pytest.raises(BadRuns, match=r"no run at rate 0\.001 and rank full.*make runs"):
+        KnobsLab(runs)
+
+
 def test_missing_runs_are_refused_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(knobs, "GRID", tmp_path / "grid.jsonl")
     with pytest.raises(BadRuns, match="make runs"):

@@ -11,12 +11,12 @@ from .loss import answer_loss, as_rows, merged
 from .reach import FORMATS, asked_as, relearn, stranger
 from .sharpness import hessian_vector_product, lanczos, loss_on_line, loss_plane, top_eigenvalue
 from .spectrum import MatrixUpdate, intruders, rank_90, update_spectrum
-from .watch import LayerLog
+from .watch import LayerLog, Looks
 
 __all__ = [
-    "FORMATS", "Conflict", "Drift", "Flips", "LayerLog", "MatrixUpdate", "answer_loss", "as_rows",
-    "asked_as", "cosine", "drift", "flips", "gradient_conflict", "hessian_vector_product",
-    "hidden_states", "intruders", "kl_to_base", "lanczos", "linear_cka", "loss_on_line",
-    "loss_plane", "merged", "rank_90", "relative_change", "relearn", "stranger", "top_eigenvalue",
-    "update_spectrum", "weight_gradients",
+    "FORMATS", "Conflict", "Drift", "Flips", "LayerLog", "Looks", "MatrixUpdate", "answer_loss",
+    "as_rows", "asked_as", "cosine", "drift", "flips", "gradient_conflict",
+    "hessian_vector_product", "hidden_states", "intruders", "kl_to_base", "lanczos", "linear_cka",
+    "loss_on_line", "loss_plane", "merged", "rank_90", "relative_change", "relearn", "stranger",
+    "top_eigenvalue", "update_spectrum", "weight_gradients",
 ]  # fmt: skip

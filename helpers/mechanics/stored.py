@@ -13,12 +13,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel
 
 from ..evaluation import evaluate
 from ..models import load_model
-from ..runs import INSIDE, read_records
-from ..suites import load_suites
+from ..runs import INSIDE, LOOKS, STEPS, read_records
+from ..suites import Suite, load_suites
 from ..tickets import SUPPORT, read_tickets
 from ..training import finetune
 from .drift import Drift, drift_between, hidden_states
@@ -26,10 +26,10 @@ from .gradients import Conflict, gradient_conflict
 from .loss import answer_loss, batch_of, merged
 from .reach import FORMATS, asked_as, relearn, stranger
 from .sharpness import loss_on_line, top_eigenvalue
+from .watch import Looks
 
 #: The run of lesson 01.
-LR, RANK, STEPS = 1e-2, 8, 60
-LOOKS = (5, 15, 30, 60)
+LR, RANK = 1e-2, 8
 FRACTIONS = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 OLD_SKILLS = ("facts", "arithmetic", "reasoning", "lists", "reading", "howto", "rewriting")
 ASKED_DIFFERENTLY = ("arithmetic", "lists", "howto", "rewriting")
@@ -124,47 +124,50 @@ def look_inside(model: PreTrainedModel, step: int = 0) -> Look:
 
 
 @cache
-def _base() -> PreTrainedModel:
+def course_model() -> PreTrainedModel:
+    """The base of all stored runs, loaded once."""
     return load_model("pocket")
 
 
 @cache
 def _base_states() -> torch.Tensor:
-    return hidden_states(_base(), example_rows().prompts)
+    return hidden_states(course_model(), example_rows().prompts)
 
 
-class _Looks(TrainerCallback):
-    def __init__(self) -> None:
-        self.found = [look_inside(_base())]
+@cache
+def _of_base() -> tuple[Look, dict[str, float], dict[str, dict[str, float]]]:
+    """What every run is compared with: the base's look, scores, and scores by format."""
+    base = course_model()
+    return look_inside(base), evaluate(base, _suites()).scores(), formats_of(base, 120)
 
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        if state.global_step in LOOKS:
-            self.found.append(look_inside(merged(model), state.global_step))
+
+def _suites() -> list[Suite]:
+    return load_suites([*OLD_SKILLS, "support"], size=60)
 
 
 def make_inside(setting: Inside) -> dict[str, Any]:
     """Train and measure one run; the record of its line in the file."""
-    base, rows, looks = _base(), example_rows(), _Looks()
+    base, rows, looks = course_model(), example_rows(), Looks(look_inside, LOOKS)
+    look, scores, formats = _of_base()
     data = read_tickets() if setting.data == "tickets" else read_tickets(SUPPORT / "replay.jsonl")
     options = dict(lr=LR, rank=RANK, steps=STEPS, seed=setting.seed)
     tuned = merged(finetune(base, data, **options, callbacks=[looks]).model)
-    suites = load_suites([*OLD_SKILLS, "support"], size=60)
     compared = {
-        "base": base,
         "tuned": tuned,
         "relearned": relearn(tuned, rows.ten, setting.seed),
         "stranger": relearn(stranger(base, setting.seed), rows.ten, setting.seed),
     }
     return {
-        "looks": [asdict(look) for look in looks.found],
+        "looks": [asdict(look) for look in (look, *looks.found)],
         "line": {
             name: loss_on_line(base, tuned, part, FRACTIONS)
             for name, part in (("old", rows.old), ("new", rows.new))
         },
-        "scores": {name: evaluate(model, suites).scores() for name, model in compared.items()},
-        "formats": {
-            name: formats_of(model, 120) for name, model in (("base", base), ("tuned", tuned))
+        "scores": {
+            "base": scores,
+            **{name: evaluate(model, _suites()).scores() for name, model in compared.items()},
         },
+        "formats": {"base": formats, "tuned": formats_of(tuned, 120)},
     }
 
 
@@ -182,7 +185,10 @@ def read_inside(data: str | None = None) -> list[InsideRun]:
 
     Raises:
         BadRuns: the file is missing or damaged; the message says what to do.
+        ValueError: there are no runs on such data.
     """
+    if data not in (None, "tickets", "control"):
+        raise ValueError(f'There are no runs on {data!r}; there are "tickets" and "control".')
     runs = sorted(read_records(INSIDE, _from_record), key=lambda run: run.setting)
     return [run for run in runs if data in (None, run.setting.data)]
 

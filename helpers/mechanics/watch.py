@@ -1,14 +1,39 @@
-"""A log of what happens in each layer, while any run trains."""
+"""Watching a run while it trains: a look at given steps, and a log of what each layer does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
 from .drift import Drift, drift_between, hidden_states
-from .loss import place_of
+from .loss import merged, place_of
+
+
+class Looks(TrainerCallback):
+    """Looks at the model in training at given steps, and at the last one.
+
+    Args:
+        look: called with a copy of the model, its adapter added into the weights, and the step.
+
+    Attributes:
+        found: what each look returned, in order.
+        seconds: time spent looking.
+    """
+
+    def __init__(self, look: Callable[[PreTrainedModel, int], Any], steps: Iterable[int] = ()):
+        self.look, self.steps = look, set(steps)
+        self.found: list[Any] = []
+        self.seconds = 0.0
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        if state.global_step in self.steps or state.global_step == state.max_steps:
+            started = time.perf_counter()
+            self.found.append(self.look(merged(model), state.global_step))
+            self.seconds += time.perf_counter() - started
 
 
 @dataclass

@@ -91,13 +91,13 @@ def points(
     x: str,
     y: str,
     downwards: bool = False,
-    fronts: bool = True,
 ) -> Picture:
     """Groups of points on one plane, each in its own colour and shape.
 
+    A line joins the points of each group that no other of the group beats in both x and y.
+
     Args:
         downwards: y grows downwards, as for losses: the best corner is then the upper right one.
-        fronts: join the points of each group that no other of the group beats in both x and y.
     """
     figure, (ax,) = new_figure(width=9, height=5)
     told = []
@@ -105,13 +105,10 @@ def points(
         colour, dashes, marker = STYLES[number % len(STYLES)]
         ax.plot(*zip(*group, strict=True), linestyle="", marker=marker, color=colour, markersize=6,
                 alpha=0.55, label=label)  # fmt: skip
-        if fronts:
-            best = front(group, downwards)
-            ax.plot(*zip(*best, strict=True), color=colour, linestyle=dashes, linewidth=2.2)
-            ends = f"from ({best[0][0]:.0f}, {best[0][1]:.0f}) to ({best[-1][0]:.0f}, "
-            told.append(f"{label}: {len(group)} points, best {ends}{best[-1][1]:.0f})")
-        else:
-            told.append(f"{label}: {len(group)} points")
+        best = front(group, downwards)
+        ax.plot(*zip(*best, strict=True), color=colour, linestyle=dashes, linewidth=2.2)
+        ends = f"from ({best[0][0]:.0f}, {best[0][1]:.0f}) to ({best[-1][0]:.0f}, "
+        told.append(f"{label}: {len(group)} points, best {ends}{best[-1][1]:.0f})")
     if downwards:
         ax.invert_yaxis()
     ax.set_xlabel(x)

@@ -56,11 +56,16 @@ def new_figure(width: float = 9, height: float = 4, columns: int = 1) -> tuple[F
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, columns, number + 1) for number in range(columns)]
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="both", color="#E5E5E5", linewidth=0.8)
-        ax.set_axisbelow(True)
-        ax.tick_params(labelsize=FONT_SIZE)
+        dress(ax)
     return figure, axes
+
+
+def dress(ax: Axes) -> None:
+    """Give axes the course's style."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#E5E5E5", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=FONT_SIZE)
 
 
 def finish(figure: Figure, alt: str) -> Picture:

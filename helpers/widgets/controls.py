@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import ipywidgets
 
+from ..runs import STEPS, Rank
+
 
 def slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionSlider:
     """A slider over given values; the arrow keys move it. Without that value, the last is set."""
@@ -20,6 +22,17 @@ def slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionS
         continuous_update=False,
         style={"description_width": "6.5em"},
         layout=ipywidgets.Layout(width="21em"),
+    )
+
+
+def knobs(
+    rates: Sequence[float], ranks: Sequence[Rank], steps: Sequence[int]
+) -> tuple[ipywidgets.SelectionSlider, ...]:
+    """Sliders for learning rate, rank and step, at first on the run of lesson 01."""
+    return (
+        slider("learning rate", rates, 1e-2),
+        slider("LoRA rank", ranks, 8),
+        slider("step", steps, STEPS),
     )
 
 

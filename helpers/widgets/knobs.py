@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
+import itertools
 import statistics
 from collections.abc import Sequence
 
 import ipywidgets
 
-from ..runs import ASKED, GRID, Checkpoint, Rank, Setting, StoredRun, read_runs, values
+from ..runs import ASKED, GRID, BadRuns, Checkpoint, Rank, Setting, StoredRun, read_runs, values
+from ..tables import head
 from ..tradeoff import learned, points_lost, worst_loss
-from .controls import picture, row, slider, status
+from .controls import knobs, picture, row, status
 from .faces import show
 from .knobs_figure import ROWS, KnobsFigure, View
 from .live import LivePanel
@@ -31,16 +33,20 @@ class Stored:
         self.cells: dict[tuple[float, Rank], list[StoredRun]] = {}
         for run in runs:
             self.cells.setdefault((run.setting.lr, run.setting.rank), []).append(run)
+        for rate, rank in itertools.product(self.rates, self.ranks):
+            if (rate, rank) not in self.cells:
+                raise BadRuns(
+                    f"The grid has no run at rate {rate:g} and rank {rank}. Make the missing runs "
+                    "with `make runs`, or get data/runs/grid.jsonl again from the repository."
+                )
 
     def view(self, lr: float, rank: Rank, step: int, live: Checkpoint | None = None) -> View:
         """What there is to see at a setting."""
-        same = [(rate, rank) for rate in self.rates if (rate, rank) in self.cells]
         return View(
             runs=self.reached(lr, rank, step),
             step=step,
-            steps=self.steps,
             others=[self.point(*cell, step) for cell in self.cells],
-            same_rank=[self.point(*cell, step) for cell in same],
+            same_rank=[self.point(rate, rank, step) for rate in self.rates],
             live=live,
         )
 
@@ -68,7 +74,7 @@ def words(view: View) -> str:
     setting = view.runs[0].setting
     lost = [points_lost(view.base, now) for now in view.now]
     target = statistics.fmean(map(learned, view.now))
-    skill, points = worst_loss(view.base, _mean(view.now))
+    skill, points = worst_loss(view.base, *view.now)
     text = (
         f"Rate {setting.lr:g}, rank {setting.rank}, step {view.step}: support "
         f"{learned(view.base):.0f} to {target:.0f} percent; old skills lose "
@@ -91,7 +97,6 @@ def table(view: View) -> str:
     """The numbers of a view, and what its first seed says, as HTML."""
     cell = '<td style="text-align:{}">{}</td>'
     heads = ["", "base", "mean", "change", "seeds"] + (["yours"] if view.live else [])
-    head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in heads)
     rows = []
     for name in ROWS:
         scores = [now.scores[name] for now in view.now]
@@ -107,22 +112,14 @@ def table(view: View) -> str:
     for texts in zip(ASKED, view.base.says, first.says, strict=True):
         said += f"<tr>{''.join(SAID.format(html.escape(text)) for text in texts)}</tr>"
     seed = view.runs[0].setting.seed
-    asked = "".join(f'<th scope="col" style="text-align:left">{name}</th>'
-                    for name in ("prompt", "base", f"now (seed {seed})"))  # fmt: skip
+    asked = head(("prompt", "base", f"now (seed {seed})"))
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:2em;align-items:flex-start">'
-        f"<table><caption>Held-out items right (%)</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption>Held-out items right (%)</caption>{head(heads)}"
         f"<tbody>{''.join(rows)}</tbody></table>"
         f'<table style="flex:1;min-width:26em"><caption>What it says</caption>'
-        f"<thead><tr>{asked}</tr></thead><tbody>{said}</tbody></table></div>"
+        f"{asked}<tbody>{said}</tbody></table></div>"
     )
-
-
-def _mean(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
-    """A checkpoint with the mean scores of several."""
-    first = checkpoints[0]
-    scores = {n: statistics.fmean(c.scores[n] for c in checkpoints) for n in first.scores}
-    return Checkpoint(first.step, scores, first.nll, first.kl, first.says)
 
 
 class KnobsLab:
@@ -140,18 +137,17 @@ class KnobsLab:
         self.figure = KnobsFigure(self.stored.steps, self.stored.deepest())
         self.live: dict[tuple[float, Rank], Checkpoint] = {}
 
-        self.lr = slider("learning rate", self.stored.rates, 1e-2)
-        self.rank = slider("LoRA rank", self.stored.ranks, 8)
-        self.step = slider("step", self.stored.steps, 60)
+        stored = self.stored
+        self.lr, self.rank, self.step = knobs(stored.rates, stored.ranks, stored.steps)
         self.image = picture()
         self.told = ipywidgets.HTML()
         self.numbers = ipywidgets.HTML()
         self.panel = LivePanel(self._setting, self._chosen, self._show_live)
         for knob in (self.lr, self.rank, self.step):
             knob.observe(self._moved, names="value")
-        knobs = row(self.lr, self.rank, self.step)
+        sliders = row(self.lr, self.rank, self.step)
         self.widget = ipywidgets.VBox(
-            [knobs, self.told, self.image, self.panel.widget, self.numbers]
+            [sliders, self.told, self.image, self.panel.widget, self.numbers]
         )
         self.widget.add_class("course-knobs")
         self.draw()
@@ -189,8 +185,7 @@ class KnobsLab:
         self.draw()
 
     def _ipython_display_(self) -> None:
-        view = self.view()
-        show(self.widget, self.figure.draw(view), words(view))
+        show(self.widget, self.image.value, words(self.view()))
 
     def __repr__(self) -> str:
         return words(self.view())

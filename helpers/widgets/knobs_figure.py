@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..plotting.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE
+from ..plotting.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, dress
 from ..runs import Checkpoint, StoredRun
 from ..suites import TARGET
 from ..tradeoff import OLD, learned, points_lost
@@ -27,7 +27,6 @@ class View:
     Attributes:
         runs: the chosen setting, one run per seed.
         step: the chosen step.
-        steps: the steps there are.
         others: (target score, points lost) of every setting at this step, means over seeds.
         same_rank: the same for the settings of the chosen rank, from the lowest rate up.
         live: a run of the learner's own at this setting.
@@ -35,7 +34,6 @@ class View:
 
     runs: Sequence[StoredRun]
     step: int
-    steps: Sequence[int]
     others: Sequence[tuple[float, float]]
     same_rank: Sequence[tuple[float, float]]
     live: Checkpoint | None = None
@@ -70,10 +68,7 @@ class KnobsFigure:
         places = ((0.055, 0.18, 0.25, 0.73), (0.485, 0.18, 0.19, 0.73), (0.745, 0.18, 0.245, 0.73))
         self.curves, self.bars, self.plane = (figure.add_axes(place) for place in places)
         for ax in (self.curves, self.bars, self.plane):
-            ax.spines[["top", "right"]].set_visible(False)
-            ax.grid(color="#E5E5E5", linewidth=0.8)
-            ax.set_axisbelow(True)
-            ax.tick_params(labelsize=FONT_SIZE)
+            dress(ax)
 
         def title(ax: Axes, text: str, x: str, y: str = "") -> None:
             ax.set_title(text, size=FONT_SIZE + 1, loc="left")

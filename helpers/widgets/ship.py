@@ -12,10 +12,11 @@ import ipywidgets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..plotting.style import BLUE, FONT_SIZE, GREY, ORANGE
-from ..runs import GRID, Rank, StoredRun, read_runs, values
+from ..plotting.style import BLUE, FONT_SIZE, GREY, ORANGE, dress
+from ..runs import GRID, BadRuns, Rank, StoredRun, read_runs, values
+from ..tables import head
 from ..tradeoff import learned, points_lost, worst_loss
-from .controls import picture, row, slider, status
+from .controls import knobs, picture, row, status
 from .faces import show
 from .frame import Frame
 
@@ -61,6 +62,9 @@ class Market:
                 self.worst.setdefault(choice, worst_loss(run.base, look))
         # A seed that diverged leaves nothing to compare with.
         self.looks = {choice: looks for choice, looks in self.looks.items() if len(looks) > 1}
+        if not self.looks:
+            raise BadRuns("The game needs runs of two seeds or more. Make them with `make runs`.")
+        self.kept = {choice: statistics.fmean(self.worth(choice)[1:]) for choice in self.looks}
 
     def worth(self, choice: Choice) -> list[float]:
         """The worth of a choice on each seed."""
@@ -68,17 +72,13 @@ class Market:
 
     def result(self, choice: Choice) -> Result:
         """How a choice turns out."""
-        kept = {c: statistics.fmean(self.worth(c)[1:]) for c in self.looks}
-        place = 1 + sum(value > kept[choice] for value in kept.values())
-        return Result(self.worth(choice)[0], kept[choice], place)
+        kept = self.kept[choice]
+        place = 1 + sum(value > kept for value in self.kept.values())
+        return Result(self.worth(choice)[0], kept, place)
 
     def best(self) -> Choice:
         """The choice that keeps most on the seeds one cannot see."""
-        return min(self.looks, key=lambda choice: self.result(choice).place)
-
-    def favourite(self) -> Choice:
-        """The choice that promises most on the seed one can see."""
-        return max(self.looks, key=lambda choice: self.worth(choice)[0])
+        return max(self.kept, key=self.kept.__getitem__)
 
 
 class ShipGame:
@@ -88,16 +88,15 @@ class ShipGame:
         runs: the runs of a grid; those the course ships when left out.
 
     Raises:
-        BadRuns: the file of runs is missing or damaged; the message says what to do.
+        BadRuns: the file of runs is missing or damaged, or holds one seed only; the message says
+            what to do.
     """
 
     def __init__(self, runs: Sequence[StoredRun] | None = None) -> None:
         runs = read_runs(GRID) if runs is None else runs
         self.market = Market(runs)
         steps = sorted({choice.step for choice in self.market.looks})
-        self.lr = slider("learning rate", values(runs, "lr"), 1e-2)
-        self.rank = slider("LoRA rank", values(runs, "rank"), 8)
-        self.step = slider("step", steps, steps[-1])
+        self.lr, self.rank, self.step = knobs(values(runs, "lr"), values(runs, "rank"), steps)
         self.told, self.verdict = ipywidgets.HTML(), ipywidgets.HTML()
         self.button = ipywidgets.Button(description="Ship it", button_style="primary")
         self.image = picture()
@@ -157,19 +156,18 @@ class ShipGame:
         if not self.shipped:
             return ""
         heads = ("rate", "rank", "step", "promised", "kept on other seeds", "place")
-        head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in heads)
         rows = "".join(
             "<tr>"
             + "".join(f"<td>{html.escape(text)}</td>" for text in self._row(*entry))
             + "</tr>"
             for entry in self.shipped
         )
-        best, kept = self.market.best(), self.market.result(self.market.best()).kept
+        best = self.market.best()
         told = (
-            f"The best choice keeps {kept:.0f}: rate {best.lr:g}, rank {best.rank}, "
-            f"step {best.step}."
+            f"The best choice keeps {self.market.kept[best]:.0f}: rate {best.lr:g}, "
+            f"rank {best.rank}, step {best.step}."
         )
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        table = f"<table>{head(heads)}<tbody>{rows}</tbody></table>"
         return f"{table}{status(told) if len(self.shipped) >= 3 else ''}"
 
     def _row(self, choice: Choice, result: Result) -> list[str]:
@@ -181,8 +179,8 @@ class ShipGame:
         figure = Figure(figsize=(9, 4.2), facecolor="white")
         FigureCanvasAgg(figure)
         self.ax = ax = figure.add_axes((0.09, 0.15, 0.89, 0.75))
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=FONT_SIZE)
+        dress(ax)
+        ax.grid(False)  # its lines would cross those of equal worth
         seen = [looks[0] for looks in self.market.looks.values()]
         deepest = max(lost for _, lost in seen)
         ax.set(xlim=(-4, 103), ylim=(max(deepest, 10) * 1.05, -6))
@@ -208,7 +206,7 @@ class ShipGame:
         return self.frame.render(artists)
 
     def _ipython_display_(self) -> None:
-        show(self.widget, self._picture(), self.words())
+        show(self.widget, self.image.value, self.words())
 
     def __repr__(self) -> str:
         return self.words()
