@@ -180,8 +180,8 @@ plot.lines(
 # gradient left that could collide or agree. A few steps later the old samples agree, on every seed,
 # and the cosine of old and new stays near zero to the end. Verdict on this model: gradient
 # conflict, averaged over a batch, does not explain what was lost. What harms without a first-order
-# conflict has to come from the second order: long steps where the loss is curved, which is the
-# third suspicion.
+# conflict may come from the second order: long steps where the loss is curved, which is the third
+# suspicion.
 
 # %%
 layers = sorted(log.gradients[0][1])
@@ -191,8 +191,9 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# The gradients are largest at the beginning and shrink as the tickets are learned. No layer stands
-# alone: the damage, too, is spread over all of them.
+# The gradients are largest at the beginning and shrink as the tickets are learned. They are longest
+# in the first layer, and no layer is left out. Where a run pulls hardest is not yet where its
+# damage is done: for that, look at the layers' outputs.
 
 # %% [markdown]
 # ## Suspicion 2: the representations drift
@@ -233,7 +234,7 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# The representations do drift, and on every seed of the tickets farther than in any control.
+# The representations do drift, and in every stored run farther than in any stored control.
 # Verdict: drift is there, and it tells the runs from the controls. It is no measure of the damage,
 # though: the controls drift half as far and more, and lose far less than half as much.
 

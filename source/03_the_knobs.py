@@ -136,10 +136,11 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# The two figures belong together. At 1e-4 and below nothing is lost, and with LoRA nothing is
-# learned either: in sixty steps the rule keeps the model safe by keeping it ignorant. Where the
-# damage begins depends on the rank by a factor of ten and more, and full fine-tuning begins earlier
-# still. So the number in the rule is no property of LoRA. It belongs to one rank, one scale α, one
+# The two figures belong together. At 1e-4 and below next to nothing is lost, and with LoRA nothing
+# is learned either: in sixty steps the rule keeps the model safe by keeping it ignorant. Where the
+# damage begins moves with the rank: follow a height of five points through the first figure, and
+# rank 64 crosses it at about a third of rank 1's rate, full fine-tuning at less than half of rank
+# 64's. So the number in the rule is no property of LoRA. It belongs to one rank, one scale α, one
 # number of steps, one model. The advice that remains is to sweep.
 
 # %% [markdown]
@@ -206,13 +207,12 @@ for lr in (3e-3, 6e-3):
 
 # %% [markdown]
 # Given the time, rank 1 learns as much, and for a much lower price than at its high rate: a good
-# part of the difference was slowness. It still pays about twice what rank 64 and full fine-tuning
-# paid for the same score in a quarter of the steps. So on this model a small rank is slower *and*
-# no safer.
+# part of the difference was slowness. It still pays more than twice what rank 64 paid for the same
+# score in a quarter of the steps. So on this model a small rank is slower *and* no safer.
 #
-# Three seeds make a wide interval, and each column above has picked its best of several rates,
-# which flatters all of them a little. Look at the direction, not at neighbouring columns; and try
-# 50 instead of 70.
+# An interval from three seeds is little more than their range, and rather too narrow; and each
+# column above has picked its best of several rates, which flatters all of them a little. Look at
+# the direction, not at neighbouring columns; and try 50 instead of 70.
 
 # %% [markdown]
 # ## LoRA against full fine-tuning, on one plane
@@ -271,9 +271,9 @@ print(f"{len(saved)} runs; stopping early would have saved {tradeoff.bootstrap(s
 
 # %% [markdown]
 # A positive number would mean that the last part of the run did further damage, a negative one that
-# it repaired something. The interval contains zero. The learning rate falls to zero in the last
-# part of each of these runs, and small steps at the end heal some of what they break. So in this
-# grid early stopping is no remedy: by the time the target is learned, the bill has been paid. The
+# it repaired something. The interval contains zero. One likely reason: the learning rate falls to
+# zero over each of these runs, so that the last steps move the weights little. In this grid, then,
+# early stopping is no remedy: by the time the target is learned, the bill has been paid. The
 # remedies of lessons 06 and 07 act earlier.
 
 # %% [markdown]
@@ -295,12 +295,12 @@ plot.law(data, law, x="optimizer steps", y="old loss above the base (nats per to
 
 # %% [markdown]
 # The exponent comes out below zero: the curve climbs towards a ceiling, the third number, instead
-# of growing without end. Forgetting flattens because a task that is learned has hardly any gradient
-# left. Then look at the right panel: a law that fits leaves residuals that scatter around zero at
-# every number of steps, while a bend in them says that the form is wrong, however much variance is
-# "explained". Here the seeds at the long end differ by more than any bend, so these runs are
-# consistent with such a law, and with many other curves that level off. Three free numbers and six
-# values of x prove no form.
+# of growing without end. That is what one would expect where a task, once learned, has hardly any
+# gradient left; the runs do not prove that it is the reason. Then look at the right panel: a law
+# that fits leaves residuals that scatter around zero at every number of steps, while a bend in them
+# says that the form is wrong, however much variance is "explained". Here the seeds at the long end
+# differ by more than any bend, so these runs are consistent with such a law, and with many other
+# curves that level off. Three free numbers and six values of x prove no form.
 #
 # ## And with the number of different tickets?
 #
@@ -322,9 +322,9 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# The target gains from every doubling of the data. The old skills pay much the same in all of them,
-# and the seeds scatter more than the sizes. So in this range the bill comes with the steps, not
-# with the number of different tickets.
+# The target gains with the data, most at the small end. The old skills pay much the same in all of
+# them, and the seeds scatter more than the sizes. So in this range the bill comes with the steps,
+# not with the number of different tickets.
 
 # %% [markdown]
 # ## Break it on purpose
@@ -471,8 +471,8 @@ quiz("03")
 # 2. The rule "above 1e-4" does not hold here as a number: where the damage begins moves with the
 #    rank, and below that little is learned in sixty steps. Intervals over seeds say how sure this
 #    is.
-# 3. The setting that looks best on one seed keeps less on the next ones. Choose on one seed, report
-#    on others.
+# 3. The setting that looks best on one seed tends to keep less on the next ones. Choose on one
+#    seed, report on others.
 #
 # **Next:** lesson 04 looks where nobody looks: skills next to the target, and scores that improve
 # while the users suffer.
