@@ -65,7 +65,7 @@ from helpers.training import LossIsNaN, UnknownModules, finetune, lora_config
 # %%
 base = load_model(MODEL)
 protected = ["facts", "arithmetic", "reasoning", "lists", "reading", "howto", "rewriting"]
-suites = load_suites([*protected, "support", "support_with_article"], size=60)
+suites = load_suites([*protected, "support", "support_with_article"], size=50)
 before = evaluate(base, suites)
 before
 
@@ -200,7 +200,7 @@ run = finetune(
     lr=LR,
     rank=8,
     steps=STEPS,
-    probe=load_suites(["support", *watched], size=30),
+    probe=load_suites(["support", *watched], size=20),
     probe_every=15,
 )
 print(run, f"in {run.seconds:.0f} s")
@@ -212,7 +212,7 @@ plot.capability_bars(before, after)
 # %% [markdown]
 # The target row went from nothing to most of its questions, in wordings the model had not seen:
 # judged by its own metric, this fine-tune is a success. The other rows are the bill. Their
-# intervals tell which of the drops are more than luck with sixty questions.
+# intervals tell which of the drops are more than luck with fifty questions.
 
 # %%
 before_after(
@@ -245,7 +245,7 @@ plot.learning_and_forgetting(run, "support", watched, stop=stop)
 # separates a good step from a bad one. On the right the old skills fall *before* the target is
 # learned: at the first look they are down already, and support is only half way. Later some of them
 # climb back a little while the rate goes to zero. So in this run stopping early would have saved
-# hardly anything. Thirty questions a skill are few, and this is one seed; lesson 03 asks again.
+# hardly anything. Twenty questions a skill are few, and this is one seed; lesson 03 asks again.
 #
 # One more thing is worth noticing. The curve on the left would look the same if the old skills had
 # survived. The information is not in the loss; you have to measure it.
@@ -273,7 +273,7 @@ runs = {
 }
 
 # %%
-quick = load_suites(["support", *watched], size=60)
+quick = load_suites(["support", *watched], size=50)
 scores = {label: evaluate(each.model, quick).scores() for label, each in runs.items()}
 scores = {"base": before.scores(), "as above": after.scores()} | scores
 plot.compare_runs(scores, "support", watched)
