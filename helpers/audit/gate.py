@@ -1,0 +1,415 @@
+"""The gate: two runs, one capability map, and a verdict for each category.
+
+PASS means that a loss beyond the margin is ruled out, BLOCK that it is certain, and INCONCLUSIVE
+that the items cannot tell. "Not significant" is never called safe.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import norm
+
+from ..snapshots import Snapshot, wilson
+from .capability_map import CapabilityMap, Category
+from .paired import Paired, bounds, holm, p_block, p_changed, p_pass, pair
+from .planning import approximately_needed
+from .results import Answer, Results, Task, from_snapshot
+
+Verdict = Literal["PASS", "BLOCK", "INCONCLUSIVE", "NOT MEASURABLE", "WATCHED"]
+Decision = Literal["SHIP", "BLOCK", "INCONCLUSIVE"]
+
+#: With fewer groups of alike items the variance between them is hardly known.
+FEW_CLUSTERS = 30
+#: So many points more of cut-off or empty answers are mentioned: the format may be to blame.
+FORMAT_POINTS = 5
+
+
+class NotComparable(ValueError):
+    """Two runs were not obtained in the same way, or not on the same items."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An item whose answer changed between right and wrong."""
+
+    prompt: str
+    target: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found in one category; scores and drops in points.
+
+    Attributes:
+        drop: before minus after; `low` to `high` is its interval, of which each end holds with
+            1 - alpha.
+        reason: why the verdict is what it is.
+        adjusted: scores before and after as a share of what guessing leaves to be known.
+        p_regressed: Holm-adjusted p-value against "nothing changed", over the protected rows.
+        needed: items that would probably settle it; None where it is settled, or no number would.
+        lost, gained: numbers of answers that turned wrong and right.
+        notes: what else should be known before the verdict is believed.
+    """
+
+    category: Category
+    metric: str
+    items: int
+    before: float
+    after: float
+    drop: float
+    low: float
+    high: float
+    verdict: Verdict
+    reason: str
+    adjusted: tuple[float, float] | None = None
+    design_effect: float = 1.0
+    p_regressed: float | None = None
+    needed: int | None = None
+    lost: int = 0
+    gained: int = 0
+    lost_examples: tuple[Flip, ...] = ()
+    gained_examples: tuple[Flip, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def gating(self) -> bool:
+        """Whether the release depends on this row."""
+        return self.category.role != "watch" and self.category.severity == "block"
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The verdicts on all categories of a map."""
+
+    rows: tuple[Row, ...]
+    alpha: float
+    before: str
+    after: str
+
+    @property
+    def decision(self) -> Decision:
+        """BLOCK if any gating row is blocked, SHIP only if every one of them passes."""
+        verdicts = {row.verdict for row in self.rows if row.gating}
+        if "BLOCK" in verdicts:
+            return "BLOCK"
+        return "SHIP" if verdicts == {"PASS"} else "INCONCLUSIVE"
+
+    @property
+    def exit_code(self) -> int:
+        """For the command line: 0 ship, 1 block, 2 inconclusive."""
+        return {"SHIP": 0, "BLOCK": 1, "INCONCLUSIVE": 2}[self.decision]
+
+    @property
+    def regressed(self) -> list[Row]:
+        """Protected rows that dropped, whatever the margin says, by Holm-adjusted p-values."""
+        return [
+            row
+            for row in self.rows
+            if row.p_regressed is not None and row.p_regressed < self.alpha and row.drop > 0
+        ]
+
+    def __getitem__(self, name: str) -> Row:
+        for row in self.rows:
+            if row.category.name == name:
+                return row
+        known = ", ".join(row.category.name for row in self.rows)
+        raise KeyError(f"The report has no category {name!r}; it has {known}.")
+
+    def __repr__(self) -> str:
+        lines = [f"{self.decision}: {self.after} against {self.before}"]
+        for row in self.rows:
+            change = f"{row.before:5.1f} to {row.after:5.1f}"
+            lines.append(f"{row.category.name:22} {change}  {row.verdict:14} {row.reason}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from .page import as_fragment  # a page is made of rows, so it knows this module
+
+        return as_fragment(self)
+
+
+def audit(
+    before: Results | Snapshot,
+    after: Results | Snapshot,
+    capability_map: CapabilityMap,
+    examples: int = 5,
+) -> AuditReport:
+    """Compare two runs of the same items, category by category.
+
+    A model ships only when every gating category passes, so the chance of shipping one that has
+    lost more than a margin is at most alpha, however many categories there are. It is blocked when
+    a loss is certain after Holm's correction over the protected categories, so the chance of
+    blocking a model that stays inside all its margins is at most alpha as well.
+
+    Args:
+        examples: how many flips are kept, each way, for a person to read.
+
+    Raises:
+        NotComparable: the runs differ in settings, task versions, metrics or items.
+    """
+    before, after = (from_snapshot(r) if isinstance(r, Snapshot) else r for r in (before, after))
+    check_settings(before, after)
+    protected = [c for c in capability_map.categories if c.role == "protected"]
+    compared = {c.name: _Comparison(c, before, after, examples) for c in capability_map.categories}
+    measured = [compared[c.name] for c in protected if compared[c.name].measurable]
+    blocked = holm([one.p_block for one in measured])
+    changed = holm([one.p_changed for one in measured])
+    for one, p, q in zip(measured, blocked, changed, strict=True):
+        one.p_block_adjusted, one.p_regressed = p, q
+    alpha, power = capability_map.alpha, capability_map.power
+    rows = tuple(one.row(alpha, power) for one in compared.values())
+    return AuditReport(rows, alpha, before.model, after.model)
+
+
+def check_settings(before: Results, after: Results) -> None:
+    """Refuse two runs whose scores were obtained differently.
+
+    Raises:
+        NotComparable: the message lists every setting that differs.
+    """
+    differing = [
+        f"{key} ({before.settings.get(key, 'not given')} before, "
+        f"{after.settings.get(key, 'not given')} after)"
+        for key in sorted({*before.settings, *after.settings})
+        if before.settings.get(key) != after.settings.get(key)
+    ]
+    if differing:
+        raise NotComparable(
+            f"The runs were made under different settings: {'; '.join(differing)}. "
+            "Run one of them again under the other's settings."
+        )
+
+
+def matched(category: Category, before: Results, after: Results) -> tuple[str, list, list]:
+    """A category's metric, and the answers of both runs in the same order.
+
+    Raises:
+        NotComparable: a task or metric is missing, versions differ, or the items do.
+    """
+    tasks = [_task(category, run, when) for run, when in ((before, "before"), (after, "after"))]
+    first, second = tasks
+    if first.version != second.version:
+        raise NotComparable(
+            f"{category.task} has version {first.version} before and {second.version} after. "
+            "Run both with the same version of the task."
+        )
+    metric = _metric(category, tasks)
+    found = [{answer.key: answer for answer in task.answers} for task in tasks]
+    if found[0].keys() != found[1].keys():
+        missing, extra = (len(found[i].keys() - found[1 - i].keys()) for i in (0, 1))
+        raise NotComparable(
+            f"{category.task}: {missing} of {len(found[0])} items of the run before are not in the "
+            f"run after, which has {extra} others. Documents or prompts differ: use the same "
+            "items, the same prompt template and the same limit."
+        )
+    for key, answer in found[0].items():
+        if answer.target_hash != found[1][key].target_hash:
+            raise NotComparable(
+                f"{category.task}: the right answer to {answer.prompt[:60]!r} differs between the "
+                "runs. Use the same version of the data."
+            )
+    return metric, list(found[0].values()), [found[1][key] for key in found[0]]
+
+
+def _task(category: Category, run: Results, when: str) -> Task:
+    if category.task not in run.tasks:
+        raise NotComparable(
+            f"The run {when} has no task {category.task!r}, which the map asks for in category "
+            f"{category.name!r}. It has {', '.join(run.tasks)}."
+        )
+    return run.tasks[category.task]
+
+
+def _metric(category: Category, tasks: Sequence[Task]) -> str:
+    both = [name for name in tasks[0].metrics if name in tasks[1].metrics]
+    if not both:
+        raise NotComparable(f"{category.task}: the runs share no metric that is a number per item.")
+    if category.metric is None:
+        return both[0]
+    if category.metric not in both:
+        raise NotComparable(
+            f"{category.task} has no metric {category.metric!r} in both runs; they share "
+            f"{', '.join(both)}. Name one of these in the map."
+        )
+    return category.metric
+
+
+class _Comparison:
+    """One category on its way to a row; what depends on all categories comes between."""
+
+    def __init__(self, category: Category, before: Results, after: Results, examples: int) -> None:
+        self.category, self.examples = category, examples
+        self.metric, self.old, self.new = matched(category, before, after)
+        self.sign = 1 if before.tasks[category.task].metrics[self.metric] else -1
+        self.scores = [self._scores(run) for run in (self.old, self.new)]
+        self.pair: Paired = pair(*self.scores, self._clusters())
+        self.chance = self._chance()
+        self.margin = (category.margin or 0) / 100
+        self.p_block, self.p_changed = p_block(self.pair, self.margin), p_changed(self.pair)
+        self.p_block_adjusted, self.p_regressed = self.p_block, None
+
+    def _scores(self, run: Sequence[Answer]) -> list[float]:
+        unscored = [answer.prompt for answer in run if self.metric not in answer.scores]
+        if unscored:
+            raise NotComparable(
+                f"{self.category.task}: {len(unscored)} of {len(run)} items have no "
+                f"{self.metric!r}, such as {unscored[0][:60]!r}. Name another metric in the map."
+            )
+        return [self.sign * answer.scores[self.metric] for answer in run]
+
+    def _clusters(self) -> list[object] | None:
+        field = self.category.cluster
+        if field is None:
+            return None
+        if any(field not in answer.cluster for answer in self.old):
+            known = sorted(set.intersection(*(set(answer.cluster) for answer in self.old)))
+            raise NotComparable(
+                f"{self.category.task}: not every item has the field {field!r} to be grouped by; "
+                f"all have {', '.join(known) or 'none'}."
+            )
+        return [answer.cluster[field] for answer in self.old]
+
+    def _chance(self) -> float:
+        if self.category.chance is not None:
+            return self.category.chance / 100
+        if not self.pair.binary or self.metric.split(",")[0] == "exact_match":
+            return 0.0  # nobody guesses a written answer
+        return sum(answer.chance for answer in self.old) / len(self.old)
+
+    def _share(self, run: int) -> float:
+        return sum(self.scores[run]) / len(self.old)
+
+    def _interval(self, run: int, alpha: float) -> tuple[float, float]:
+        """Interval of a score, each end with 1 - alpha, clusters counted; in points."""
+        effect = pair(self.scores[run], [0.0] * len(self.old), self._clusters()).design_effect
+        items = len(self.old) / effect
+        return wilson(self._share(run) * items, items, float(norm.ppf(1 - alpha)))
+
+    @property
+    def measurable(self) -> bool:
+        """Whether the base has the skill: its score is above chance beyond doubt.
+
+        What is not there cannot be lost (chance is 0 where nobody can guess; then one item in
+        twenty must be right).
+        """
+        if not self.pair.binary or self.category.role == "target":
+            return True
+        return self._interval(0, 0.025)[0] > max(100 * self.chance, 5)
+
+    def row(self, alpha: float, power: float) -> Row:
+        low, high = bounds(self.pair, alpha)
+        verdict, reason = self.verdict(alpha, high)
+        lost, gained = self.flips()
+        adjusted = None
+        if self.pair.binary and 0 < self.chance < 1:
+            shares = [self._share(run) for run in (0, 1)]
+            adjusted = tuple(100 * (s - self.chance) / (1 - self.chance) for s in shares)
+        return Row(
+            category=self.category,
+            metric=self.metric,
+            items=len(self.old),
+            before=100 * self.sign * self._share(0),
+            after=100 * self.sign * self._share(1),
+            drop=100 * self.pair.drop,
+            low=100 * low,
+            high=100 * high,
+            verdict=verdict,
+            reason=reason,
+            adjusted=adjusted,
+            design_effect=self.pair.design_effect,
+            p_regressed=self.p_regressed,
+            needed=self.needed(alpha, power) if verdict == "INCONCLUSIVE" else None,
+            lost=len(lost),
+            gained=len(gained),
+            lost_examples=tuple(lost[: self.examples]),
+            gained_examples=tuple(gained[: self.examples]),
+            notes=tuple(self.notes()),
+        )
+
+    def verdict(self, alpha: float, high: float) -> tuple[Verdict, str]:
+        category, margin = self.category, self.category.margin
+        if category.role == "target":
+            return self._target(alpha)
+        if category.role == "watch":
+            return "WATCHED", "only reported"
+        if not self.measurable:
+            return "NOT MEASURABLE", "the model before does not have this skill: at most chance"
+        if self.p_block_adjusted < alpha:
+            return "BLOCK", f"a loss of more than {margin:g} points is certain"
+        if p_pass(self.pair, self.margin) < alpha:
+            if len(self.old) < category.min_items:
+                told = f"{len(self.old)} items, and the map asks for {category.min_items}"
+                return "INCONCLUSIVE", told
+            return "PASS", f"a loss of {margin:g} points is ruled out"
+        if self.p_block < alpha:
+            told = f"beyond {margin:g} points, but one of several categories may be so by chance"
+            return "INCONCLUSIVE", told
+        edge = f"a loss of {100 * high:.1f} points cannot be ruled out" if high < 1 else "too few"
+        return "INCONCLUSIVE", f"{edge}; the margin is {margin:g}"
+
+    def _target(self, alpha: float) -> tuple[Verdict, str]:
+        wanted = self.category.min_score
+        low, high = self._interval(1, alpha)
+        if len(self.old) < self.category.min_items:
+            told = f"{len(self.old)} items, and the map asks for {self.category.min_items}"
+            return "INCONCLUSIVE", told
+        if low >= wanted:
+            return "PASS", f"at least {wanted:g} points, beyond doubt"
+        if high < wanted:
+            return "BLOCK", f"the goal of {wanted:g} points is missed"
+        return "INCONCLUSIVE", f"{low:.1f} to {high:.1f} points; the goal is {wanted:g}"
+
+    def needed(self, alpha: float, power: float) -> int | None:
+        """Items that would settle the row, if drop and changes stay as they are."""
+        if self.category.role == "target" or not self.pair.binary:
+            return None
+        changed = (self.pair.lost + self.pair.gained) / self.pair.n
+        margin, drop = 100 * self.margin, 100 * self.pair.drop
+        if abs(drop - margin) < 0.25:
+            return None  # so close to the margin that no number of items is worth it
+        changed = max(changed, abs(self.pair.drop) + 0.005)
+        count = approximately_needed(margin, min(1.0, changed), drop, alpha, power)
+        return max(round(count * self.pair.design_effect), self.category.min_items)
+
+    def flips(self) -> tuple[list[Flip], list[Flip]]:
+        """Answers that turned wrong, and right; for other scores, that fell and rose."""
+        lost, gained = [], []
+        for old, new, x, y in zip(self.old, self.new, *self.scores, strict=True):
+            if x != y:
+                flip = Flip(old.prompt, old.target, old.output, new.output)
+                (lost if x > y else gained).append(flip)
+        return lost, gained
+
+    def notes(self) -> list[str]:
+        """What a person should look at: few clusters, and signs that a format was lost."""
+        found = []
+        if self.pair.degrees < FEW_CLUSTERS - 1:
+            found.append(
+                f"only {self.pair.degrees + 1:.0f} groups of alike items: a loss that struck few "
+                "of them may have been missed"
+            )
+        kinds = {
+            "cut off": lambda answer: bool(answer.truncated),
+            "empty": lambda answer: not answer.output.strip() and answer.truncated is not None,
+        }
+        for name, sign in kinds.items():
+            shares = [100 * sum(map(sign, run)) / len(run) for run in (self.old, self.new)]
+            if shares[1] - shares[0] > FORMAT_POINTS:
+                found.append(
+                    f"{shares[1]:.0f} % of the answers are {name} ({shares[0]:.0f} % before): "
+                    "look whether a format was lost and not a skill"
+                )
+        common = Counter(answer.output for answer in self.new if answer.output.strip())
+        if common and len(self.new) >= 20:
+            text, count = common.most_common(1)[0]
+            before = sum(answer.output == text for answer in self.old)
+            if count > len(self.new) / 4 and count > 2 * before:
+                share = 100 * count / len(self.new)
+                found.append(f"{share:.0f} % of the answers are the same text: {text[:60]!r}")
+        return found
