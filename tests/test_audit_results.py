@@ -19,7 +19,8 @@ from helpers.snapshots import ItemResult, Snapshot
 from helpers.suites import SUITES, Item, load_suites
 
 STAMP = "2026-01-02T03-04-05.678901"
-LIMIT = 6
+LIMIT = 5
+TOKENS = 4
 
 
 # Folders written by lm-eval itself.
@@ -82,6 +83,7 @@ def written(tiny, tmp_path_factory):
         tasks=[*POCKET, "both", "only_bleu"],
         task_manager=TaskManager(include_path=[str(SUITES), str(own)], include_defaults=False),
         limit=LIMIT,
+        gen_kwargs={"max_gen_toks": TOKENS},
         bootstrap_iters=0,
         evaluation_tracker=tracker,
     )
@@ -99,7 +101,8 @@ def theirs(written):
 
 @pytest.fixture(scope="module")
 def ours(tiny):
-    return from_snapshot(evaluate(tiny, load_suites(("facts", "reasoning", "stories"), size=LIMIT)))
+    suites = load_suites(("facts", "reasoning", "stories"), size=LIMIT)
+    return from_snapshot(evaluate(tiny, suites, max_new_tokens=TOKENS))
 
 
 def test_the_folder_of_lm_eval_has_its_tasks_and_not_the_group(theirs):
@@ -171,7 +174,7 @@ def test_the_settings_of_lm_eval_are_those_that_must_agree(theirs):
     assert settings["dtype"] == "float32" and settings["limit"] == LIMIT
     assert settings["fewshot_seed"] == 1234 and settings["max_length"] == 256
     assert settings["pocket_facts.num_fewshot"] == 0
-    assert settings["pocket_facts.generation_kwargs"]["max_gen_toks"] == 48
+    assert settings["pocket_facts.generation_kwargs"]["max_gen_toks"] == TOKENS
     assert settings["pocket_stories.output_type"] == "loglikelihood_rolling"
     text = json.dumps(settings)
     assert "items.Strip" in text  # a function of a filter, by its name
@@ -381,16 +384,11 @@ def test_the_choices_that_are_asked_without_a_prompt_do_not_count(tmp_path):
 
 def test_an_adapter_is_named_beside_its_base(tmp_path):
     config = {"model_args": {"pretrained": "gpt2", "peft": "mine", "dtype": "bfloat16"}}
-    results = read_results(write(tmp_path, [sample(0)], config=config))
-    assert results.model == "gpt2 + mine"
-    other = read_results(
-        write(
-            tmp_path / "b",
-            [sample(0)],
-            config={"model_dtype": "torch.bfloat16", "model_args": "pretrained=gpt2"},
-        )
-    )
-    assert results.settings == other.settings
+    tuned = read_results(write(tmp_path / "tuned", [sample(0)], config=config))
+    config = {"model_args": "pretrained=gpt2", "model_dtype": "torch.bfloat16"}
+    base = read_results(write(tmp_path / "base", [sample(0)], config=config))
+    assert (base.model, tuned.model) == ("gpt2", "gpt2 + mine")
+    assert base.settings == tuned.settings
 
 
 def test_older_files_list_neither_filter_nor_metrics(tmp_path):

@@ -62,6 +62,22 @@ def made_up(**upto):
     ]
 
 
+PREPARE = live.LivePanel.prepare
+
+
+@pytest.fixture(autouse=True)
+def prepared(monkeypatch):
+    """The panels that were told to load the libraries ahead of time; none does."""
+    panels = []
+
+    def prepare(panel):
+        panels.append(panel)
+        panel.tell_estimate()
+
+    monkeypatch.setattr(live.LivePanel, "prepare", prepare)
+    return panels
+
+
 @pytest.fixture
 def lab():
     return KnobsLab(made_up())
@@ -369,10 +385,13 @@ class FakeTrainer:
         self.process, self.error = None, error
         self.started, self.stopped, self.waiting = [], 0, []
 
-    def start(self, setting, base):
+    def warm(self):
         if self.error:
             raise self.error
         self.process = object()
+
+    def start(self, setting, base):
+        self.warm()
         self.started.append((setting, base))
 
     def events(self):
@@ -563,6 +582,18 @@ def test_a_process_that_cannot_be_started_is_told(panel, error):
 
     asyncio.run(story())
     assert idle(panel) and "no more" in told(panel.status)
+
+
+def test_the_libraries_are_loaded_once_somebody_begins_to_choose(lab, panel, prepared):
+    assert prepared == [] and panel.trainer.process is None
+    lab.rank.value = "full"
+    assert prepared == [panel]
+    before = panel.estimate()
+    PREPARE(panel)
+    assert panel.trainer.process is not None and panel.estimate() == before - 6
+    panel.trainer = FakeTrainer(OSError("no more processes"))
+    PREPARE(panel)
+    assert "no more" not in told(panel.status)  # the button will say it
 
 
 def test_the_estimate_is_told_until_a_run_tells_better(lab, panel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy
@@ -108,16 +109,25 @@ def chances(
     lost, allowed = drop / 100, margin / 100
     if abs(lost) > discordance + 1e-12:
         raise ValueError(f"With {discordance:.0%} changed answers a drop of {drop:g} cannot be.")
-    losing = (discordance + lost) / 2
-    # Numbers of changed answers that are not all but impossible.
-    changed = numpy.arange(
-        stats.binom.ppf(1e-9, items, discordance), stats.binom.ppf(1 - 1e-9, items, discordance) + 1
-    )
-    passed = blocked = 0.0
-    for count in changed:
-        wrong = numpy.arange(count + 1)
-        share = losing / discordance if discordance else 0.5
-        weight = stats.binom.pmf(count, items, discordance) * stats.binom.pmf(wrong, count, share)
-        passed += float(weight[p_pass_counts(items, wrong, count - wrong, allowed) < alpha].sum())
-        blocked += float(weight[p_block_counts(items, wrong, count - wrong, allowed) < alpha].sum())
-    return passed, blocked
+    changed, wrong, passing, blocking = _tables(items, allowed, discordance, alpha)
+    share = (discordance + lost) / 2 / discordance if discordance else 0.5
+    weight = stats.binom.pmf(changed, items, discordance) * stats.binom.pmf(wrong, changed, share)
+    return float(weight[passing].sum()), float(weight[blocking].sum())
+
+
+@functools.lru_cache(maxsize=32)  # the same for every true drop, as when a curve is drawn
+def _tables(
+    items: int, margin: float, discordance: float, alpha: float
+) -> tuple[numpy.ndarray, ...]:
+    """All numbers of changed answers that are not all but impossible, and of wrong ones in them.
+
+    Returns:
+        Changed and wrong answers, and whether they lead to PASS and to BLOCK; arrays of one length.
+    """
+    low, high = stats.binom.ppf((1e-9, 1 - 1e-9), items, discordance).astype(int)
+    counts = numpy.arange(low, high + 1)
+    changed = numpy.repeat(counts, counts + 1)
+    wrong = numpy.concatenate([numpy.arange(count + 1) for count in counts])
+    passing = p_pass_counts(items, wrong, changed - wrong, margin) < alpha
+    blocking = p_block_counts(items, wrong, changed - wrong, margin) < alpha
+    return changed, wrong, passing, blocking

@@ -167,7 +167,7 @@ class KnobsLab:
 
     def _moved(self, _change: object) -> None:
         self.draw()
-        self.panel.tell_estimate()
+        self.panel.prepare()
 
     def _chosen(self) -> list[StoredRun]:
         return self.stored.cells[self.lr.value, self.rank.value]

@@ -49,14 +49,14 @@ def work(pipe: Connection) -> None:
 
 
 class Trainer:
-    """The process, as the panel sees it. It is started by the first run and kept for the next."""
+    """The process, as the panel sees it. It is kept from one run to the next."""
 
     def __init__(self) -> None:
         self.process: multiprocessing.process.BaseProcess | None = None
         self.pipe: Connection | None = None
 
-    def start(self, setting: Setting, base: Checkpoint) -> None:
-        """Begin a run."""
+    def warm(self) -> None:
+        """Start the process, unless it is there: loading the libraries takes it some seconds."""
         if self.process is None or not self.process.is_alive():
             context = multiprocessing.get_context("spawn")
             self.pipe, theirs = context.Pipe()
@@ -64,6 +64,10 @@ class Trainer:
             with _environment(TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false"):
                 self.process.start()
             theirs.close()
+
+    def start(self, setting: Setting, base: Checkpoint) -> None:
+        """Begin a run."""
+        self.warm()
         self.pipe.send((setting, asdict(base)))
 
     def events(self) -> list[tuple[str, Any]]:
@@ -154,6 +158,12 @@ class LivePanel:
         if self.running is None:
             seconds = 5 * round(self.estimate() / 5)
             self.tell(f"A seed of your own, beside the stored ones: about {seconds} seconds.")
+
+    def prepare(self) -> None:
+        """Load the libraries before the button is pressed, for whoever has begun to choose."""
+        with contextlib.suppress(OSError):  # pressing the button will tell
+            self.trainer.warm()
+        self.tell_estimate()
 
     def press_train(self, _button: ipywidgets.Button | None = None) -> None:
         """Start a run; while one is under way, nothing happens."""
