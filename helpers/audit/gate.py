@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from scipy.stats import norm
@@ -139,6 +140,7 @@ def audit(
     after: Results | Snapshot,
     capability_map: CapabilityMap,
     examples: int = 5,
+    names: tuple[str, str] | None = None,
 ) -> AuditReport:
     """Compare two runs of the same items, category by category.
 
@@ -149,6 +151,7 @@ def audit(
 
     Args:
         examples: how many flips are kept, each way, for a person to read.
+        names: what the report calls the two; the models' own names when left out.
 
     Raises:
         NotComparable: the runs differ in settings, task versions, metrics or items.
@@ -164,7 +167,13 @@ def audit(
         one.p_block_adjusted, one.p_regressed = p, q
     alpha, power = capability_map.alpha, capability_map.power
     rows = tuple(one.row(alpha, power) for one in compared.values())
-    return AuditReport(rows, alpha, before.model, after.model)
+    names = names or (_short(before.model), _short(after.model))
+    return AuditReport(rows, alpha, *names)
+
+
+def _short(model: str) -> str:
+    """A model's name, or the name of the folder it was loaded from."""
+    return Path(model).name if Path(model).is_absolute() else model
 
 
 def check_settings(before: Results, after: Results) -> None:

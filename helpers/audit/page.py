@@ -26,6 +26,7 @@ STYLE = """
 .audit th, .audit td { text-align: left; vertical-align: top; padding: .45em .6em;
   border-bottom: 1px solid #d5d5d5; }
 .audit td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.audit thead th:nth-child(n+2):nth-child(-n+5) { text-align: right !important; }
 .audit .verdict { font-weight: 600; white-space: nowrap; }
 .audit svg { display: block; width: 11em; height: 2em; }
 .audit details { margin: .4em 0; } .audit summary { cursor: pointer; }

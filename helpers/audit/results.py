@@ -267,7 +267,7 @@ def _model(report: dict[str, Any]) -> str:
 def _lines(path: Path) -> Iterator[Sample]:
     # Not `splitlines`: texts may hold other line separators, which JSON leaves as they are.
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
+        with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 where = f"{path.name}, line {number}"
                 if not line.strip():
@@ -354,7 +354,7 @@ def _merged(by_filter: dict[str, dict[int | str, Answer]]) -> Iterator[Answer]:
 
 
 def _higher(told: object, metric: str) -> bool:
-    return told if isinstance(told, bool) and metric != "nll" else metric not in LOWER
+    return told if isinstance(told, bool) else metric not in LOWER
 
 
 def _answer(where: str, sample: dict[str, Any], kind: str | None) -> Answer:
