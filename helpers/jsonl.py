@@ -13,7 +13,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict]]:
     Raises:
         ValueError: a line is no JSON object; the message names it.
     """
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         try:

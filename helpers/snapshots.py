@@ -179,7 +179,7 @@ class Snapshot:
         results = {}
         for task in report["results"]:
             text = (Path(folder) / f"samples_{task}_{stamp}.jsonl").read_text(encoding="utf-8")
-            rows = [_result(json.loads(line)) for line in text.splitlines()]
+            rows = [_result(json.loads(line)) for line in text.split("\n") if line]
             results[task.removeprefix("pocket_")] = rows
         return cls(results, report["config"])
 

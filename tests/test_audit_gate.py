@@ -255,6 +255,15 @@ def test_two_runs_that_were_not_made_alike_are_refused(after, message):
         audit(run({"a": wrong(0)}), after, a_map(a={}))
 
 
+def test_settings_of_tasks_that_nobody_asks_for_do_not_matter():
+    before = run({"a": wrong(0), "b": wrong(0)}, settings={**SETTINGS, "b.filter": "one"})
+    after = run({"a": wrong(0)}, settings=SETTINGS)
+    assert audit(before, after, a_map(a={})).decision == "SHIP"
+    other = run({"a": wrong(0)}, settings={**SETTINGS, "a.filter": "two"})
+    with pytest.raises(NotComparable, match=r"a\.filter .not given before, two after"):
+        audit(before, other, a_map(a={}))
+
+
 def test_a_metric_or_field_that_is_not_there_is_refused_with_those_there_are():
     runs = [run({"a": wrong(0)})] * 2
     with pytest.raises(NotComparable, match="no metric 'f1' in both runs; they share exact_match"):

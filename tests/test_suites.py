@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from helpers.suites import NAMES, BadItems, UnknownCapability, load_suites, read_items
+from helpers.jsonl import read_lines
+from helpers.snapshots import ItemResult, Snapshot
+from helpers.suites import NAMES, BadItems, Item, UnknownCapability, load_suites, read_items
 
 LINE = {"id": "a", "capability": "facts", "family": "f", "format": "qa", "prompt": "?"}
 GOOD = {**LINE, "answer": "yes", "choices": ["no", "yes"]}
@@ -50,3 +52,14 @@ def test_blank_lines_are_skipped(tmp_path):
     path.write_text(f"\n{json.dumps(GOOD)}\n\n")
     (item,) = read_items(path)
     assert item.choices == ("no", "yes") and item.answer == "yes"
+
+
+def test_line_separators_inside_a_text_do_not_break_its_line(tmp_path):
+    """A text may hold U+2028 or U+0085, which Python's `splitlines` takes for line ends."""
+    text = "one\u2028two\u0085three"
+    item = Item("a", "facts", "f", "bare", text, "yes")
+    snapshot = Snapshot({"facts": [ItemResult(item, text, True, 0.5, 1)]}).save(tmp_path)
+    assert Snapshot.load(snapshot).results["facts"][0].output == text
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"text": text}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [record["text"] for _, record in read_lines(path)] == [text]

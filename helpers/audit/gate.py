@@ -7,7 +7,7 @@ that the items cannot tell. "Not significant" is never called safe.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -157,7 +157,7 @@ def audit(
         NotComparable: the runs differ in settings, task versions, metrics or items.
     """
     before, after = (from_snapshot(r) if isinstance(r, Snapshot) else r for r in (before, after))
-    check_settings(before, after)
+    check_settings(before, after, {c.task for c in capability_map.categories})
     protected = [c for c in capability_map.categories if c.role == "protected"]
     compared = {c.name: _Comparison(c, before, after, examples) for c in capability_map.categories}
     measured = [compared[c.name] for c in protected if compared[c.name].measurable]
@@ -176,17 +176,20 @@ def _short(model: str) -> str:
     return Path(model).name if Path(model).is_absolute() else model
 
 
-def check_settings(before: Results, after: Results) -> None:
-    """Refuse two runs whose scores were obtained differently.
+def check_settings(before: Results, after: Results, tasks: Collection[str]) -> None:
+    """Refuse two runs whose scores on these tasks were obtained differently.
 
     Raises:
         NotComparable: the message lists every setting that differs.
     """
+    # Settings of a single task are named after it; those of tasks nobody asks for do not matter.
+    others = tuple(f"{name}." for name in {*before.tasks, *after.tasks} - set(tasks))
     differing = [
         f"{key} ({before.settings.get(key, 'not given')} before, "
         f"{after.settings.get(key, 'not given')} after)"
         for key in sorted({*before.settings, *after.settings})
-        if before.settings.get(key) != after.settings.get(key)
+        if not (others and key.startswith(others))
+        and before.settings.get(key) != after.settings.get(key)
     ]
     if differing:
         raise NotComparable(
