@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
 import nbformat
@@ -68,6 +69,21 @@ def promised_and_kept(scores):
     return best[0], sum(best[1:]) / (len(best) - 1)
 
 
+def verdict(low, high, margin):
+    if high < margin:
+        return "PASS"
+    return "BLOCK" if low > margin else "INCONCLUSIVE"
+
+
+def items_for(margin, changed, z=1.645 + 0.842, unit=100):
+    return math.ceil(z**2 * changed / (margin / unit) ** 2)
+
+
+def mcnemar_p(lost, gained, limit=1.0):
+    n = lost + gained
+    return min(limit, 2 * sum(math.comb(n, k) for k in range(min(lost, gained) + 1)) / 2**n)
+
+
 RIGHT = {
     "0.1": " Oslo",
     "0.2": percent_right,
@@ -80,6 +96,9 @@ RIGHT = {
     "3.1": highest_safe_rate,
     "3.2": lost_at,
     "3.3": promised_and_kept,
+    "5.1": verdict,
+    "5.2": items_for,
+    "5.3": mcnemar_p,
 }
 
 
@@ -211,6 +230,17 @@ WRONG = [
     ("3.3", kept_on_all_seeds, "includes the first seed"),
     ("3.3", chosen_on_all_seeds, "on the first seed alone"),
     ("3.3", lambda scores: promised_and_kept(scores)[::-1], "the wrong way round"),
+    ("5.1", lambda low, high, m: "BLOCK" if low > 0 else verdict(low, high, m), "above 0"),
+    ("5.1", lambda low, high, m: "PASS" if low < 0 < high else verdict(low, high, m), "may still"),
+    ("5.1", lambda low, high, m: verdict((low + high) / 2, (low + high) / 2, m), "its middle"),
+    ("5.1", lambda low, high, m: verdict(low, high - 1e-9, m), "equals the margin"),
+    ("5.2", lambda margin, changed: items_for(margin, changed, unit=1), "divide it by 100"),
+    ("5.2", lambda margin, changed: items_for(margin, changed, z=1.96 + 0.842), "two-sided"),
+    ("5.2", lambda margin, changed: items_for(margin, changed, z=1.645), "Without 0.842"),
+    ("5.2", lambda margin, changed: items_for(margin, changed) - 1, "round up"),
+    ("5.3", lambda lost, gained: mcnemar_p(lost, gained) / 2, "one tail"),
+    ("5.3", lambda lost, gained: mcnemar_p(lost, gained, limit=2), "even split twice"),
+    ("5.3", lambda a, b: mcnemar_p(a, b) / (a + b > 0), "nothing changed"),
 ]
 
 
