@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 
@@ -28,7 +29,7 @@ STYLE = """
 .audit td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .audit thead th:nth-child(n+2):nth-child(-n+5) { text-align: right !important; }
 .audit .verdict { font-weight: 600; white-space: nowrap; }
-.audit svg { display: block; width: 11em; height: 2em; }
+.audit img { display: block; }
 .audit details { margin: .4em 0; } .audit summary { cursor: pointer; }
 .audit pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4;
   padding: .6em; margin: .4em 0; font-size: .85em; }
@@ -141,13 +142,16 @@ def _drawing(row: Row, reach: tuple[float, float]) -> str:
         f'<line x1="{across(margin)}" x2="{across(margin)}" y1="2" y2="34" stroke="#1a1a1a" '
         'stroke-width="1.6" stroke-dasharray="4 3"/>'
     )  # fmt: skip
-    return (
-        f'<svg viewBox="0 0 200 36" preserveAspectRatio="none" role="img" aria-label="{words}">'
+    # As an image, because notebooks that are not trusted show images and strip drawings.
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 36" width="200" height="36">'
         f'<line x1="{across(0)}" x2="{across(0)}" y1="2" y2="34" stroke="#9a9a9a"/>{limit}'
         f'<line x1="{across(row.low)}" x2="{across(row.high)}" y1="18" y2="18" stroke="{colour}" '
         f'stroke-width="4"/><rect x="{across(row.drop) - 3}" y="10" width="6" height="16" '
         f'fill="{colour}"/></svg>'
     )
+    data = base64.b64encode(drawing.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{words}" width="200" height="36">'
 
 
 def _flips(row: Row) -> str:

@@ -150,34 +150,32 @@ def train_reward_model(
     set_seed(seed)  # before the new head draws its weights
     model = with_score_head(base)
     progress = _Progress()
-    with tempfile.TemporaryDirectory() as scratch:
-        config = RewardConfig(
-            output_dir=scratch,
-            learning_rate=lr,
-            max_steps=steps,
-            per_device_train_batch_size=batch_size,
-            center_rewards_coefficient=centre,
-            max_length=None,  # TRL would leave out what is too long without a word; checked above
-            gradient_checkpointing=False,
-            bf16=False,
-            seed=seed,
-            logging_steps=1,
-            logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
+    with tempfile.TemporaryDirectory() as scratch, _quiet():
+        trainer = RewardTrainer(
+            model=model,
+            args=RewardConfig(
+                output_dir=scratch,
+                learning_rate=lr,
+                max_steps=steps,
+                per_device_train_batch_size=batch_size,
+                center_rewards_coefficient=centre,
+                max_length=None,  # TRL would leave out in silence what is too long; checked above
+                gradient_checkpointing=False,
+                bf16=False,
+                seed=seed,
+                logging_steps=1,
+                logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+            ),
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            callbacks=[progress],
         )
-        with _quiet():
-            trainer = RewardTrainer(
-                model=model,
-                args=config,
-                train_dataset=dataset,
-                processing_class=tokenizer,
-                callbacks=[progress],
-            )
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
+        trainer.remove_callback(PrinterCallback)  # the progress line is enough
+        trainer.train()
     forget_forward(model)
     name = name or f"reward model, {len(pairs)} pairs, seed {seed}"
     return RewardJudge(model, tokenizer, name, progress.losses)

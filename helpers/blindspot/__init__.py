@@ -1,0 +1,1 @@
+"""The blind spot: what a fine-tune costs where nobody scores it."""
