@@ -23,6 +23,10 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback
 
+from .blindspot.chains import CHAINED, CHAINS, ChainSetting, make_chain
+from .blindspot.distance import DISTANCE
+from .blindspot.domains import SETTINGS, Setting as DomainSetting, make_distance
+from .blindspot.tax import TAX, TAXED, TaxSetting, make_tax
 from .evaluation import evaluate
 from .generation import complete
 from .jsonl import read_lines
@@ -151,7 +155,7 @@ def origin() -> dict[str, Any]:
 class Job(NamedTuple):
     """A setting, and the function that makes its record."""
 
-    setting: Setting | Inside
+    setting: Setting | Inside | ChainSetting | DomainSetting | TaxSetting
     make: Callable[[Any], dict[str, Any]]
 
 
@@ -197,7 +201,7 @@ def make_all(jobs: Sequence[Job], path: Path, workers: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the stored runs (two hours on 2 cores).")
+    parser = argparse.ArgumentParser(description="Make the stored runs (three hours on 2 cores).")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, default=GRID.parent)
     arguments = parser.parse_args()
@@ -206,6 +210,9 @@ def main() -> None:
         GRID.name: [Job(setting, make_knobs) for setting in KNOBS],
         SCALE.name: [Job(setting, make_run) for setting in GROWTH],
         INSIDE.name: [Job(setting, make_inside) for setting in WATCHED],
+        CHAINS.name: [Job(setting, make_chain) for setting in CHAINED],
+        DISTANCE.name: [Job(setting, make_distance) for setting in SETTINGS],
+        TAX.name: [Job(setting, make_tax) for setting in TAXED],
     }
     for name, jobs in files.items():
         make_all(jobs, arguments.folder / name, arguments.workers)

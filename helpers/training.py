@@ -32,6 +32,18 @@ from .tickets import as_dataset, check_lengths
 disable_progress_bar()  # the bars of datasets would be saved into the notebook
 
 
+#: What every trainer of the course is told: note each step, print nothing, save nothing.
+TRAINER_OPTIONS = dict(
+    logging_steps=1,
+    logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
+    save_strategy="no",
+    report_to="none",
+    disable_tqdm=True,
+    bf16=False,
+    dataloader_pin_memory=False,
+)
+
+
 class UnknownModules(ValueError):
     """LoRA was asked to adapt modules that the model does not have."""
 
@@ -152,15 +164,9 @@ def finetune(
             gradient_checkpointing=gradient_checkpointing,
             max_length=context_length(model),
             seed=seed,
-            logging_steps=1,
-            logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            bf16=False,
-            dataloader_pin_memory=False,
+            **TRAINER_OPTIONS,
         )
-        with _quiet():
+        with quiet():
             trainer = SFTTrainer(
                 model=student,
                 args=config,
@@ -271,7 +277,7 @@ class Watcher(TrainerCallback):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' advice on settings we chose on purpose out of the notebook."""
     loggers = [logging.getLogger(name) for name in ("transformers", "trl", "accelerate", "peft")]
     levels = [logger.level for logger in loggers]

@@ -25,7 +25,7 @@ from trl import RewardConfig, RewardTrainer
 
 from ..mechanics.loss import merged
 from ..models import context_length, evaluation_mode, forget_forward
-from ..training import LossIsNaN, _quiet
+from ..training import TRAINER_OPTIONS, LossIsNaN, quiet
 from .known import BadKnownAnswers, Pair
 
 CARD = "judge.json"
@@ -150,7 +150,7 @@ def train_reward_model(
     set_seed(seed)  # before the new head draws its weights
     model = with_score_head(base)
     progress = _Progress()
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         trainer = RewardTrainer(
             model=model,
             args=RewardConfig(
@@ -161,14 +161,8 @@ def train_reward_model(
                 center_rewards_coefficient=centre,
                 max_length=None,  # TRL would leave out in silence what is too long; checked above
                 gradient_checkpointing=False,
-                bf16=False,
                 seed=seed,
-                logging_steps=1,
-                logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                dataloader_pin_memory=False,
+                **TRAINER_OPTIONS,
             ),
             train_dataset=dataset,
             processing_class=tokenizer,

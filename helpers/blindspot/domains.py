@@ -33,7 +33,7 @@ ITEMS = 60  # held-out questions of a domain
 OLD_ITEMS = 30  # held-out items per old skill and look
 RANK = 8
 RATES = (3e-4, 2e-3, 1e-2)
-LOOKS = (20, STEPS)
+LOOKS = (STEPS,)
 #: Old skills that are scored by right and wrong.
 SKILLS = tuple(name for name in world.PROTECTED if name != "stories")
 #: Those among them whose answers are short and have letters.

@@ -20,7 +20,7 @@ from trl import DPOConfig, DPOTrainer
 
 from ..models import context_length, forget_forward
 from ..suites import Suite
-from ..training import Run, Watcher, _quiet, lora_config
+from ..training import TRAINER_OPTIONS, Run, Watcher, lora_config, quiet
 
 COLUMNS = ("prompt", "chosen", "rejected")
 
@@ -89,7 +89,7 @@ def preference_tune(
     set_seed(seed)  # before LoRA draws its first matrices
     config = lora_config(model, rank, alpha, target_modules)
     watcher = _PairWatcher([probe] if isinstance(probe, Suite) else list(probe), probe_every)
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         options = DPOConfig(
             output_dir=scratch,
             beta=beta,
@@ -99,13 +99,7 @@ def preference_tune(
             gradient_checkpointing=False,
             max_length=context_length(model),
             seed=seed,
-            logging_steps=1,
-            logging_nan_inf_filter=False,  # a NaN is to be seen, not smoothed over
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            bf16=False,
-            dataloader_pin_memory=False,
+            **TRAINER_OPTIONS,
         )
         trainer = DPOTrainer(
             model=student,

@@ -1,0 +1,112 @@
+"""Stored runs on worked steps: what tuning with and without them leaves of a model's own.
+
+`data/runs/chains.jsonl` holds them; `make runs` makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from ..evaluation import evaluate
+from ..mechanics import merged
+from ..mechanics.stored import course_model
+from ..runs import RUNS, read_records
+from ..suites import load_suites
+from ..tickets import read_tickets
+from ..training import finetune
+from .steps import Reliance, problem_rows, reliance
+
+CHAINS = RUNS / "chains.jsonl"
+SKILLS = ("reasoning", "facts", "arithmetic", "lists", "howto", "reading", "translation")
+PROBLEMS, ITEMS = 100, 40
+#: Runs by what they are trained on; each has LoRA of rank 8.
+TUNINGS = {
+    "short": dict(lr=6e-4, steps=40),
+    "one_step": dict(lr=6e-4, steps=40),
+    "worked": dict(lr=6e-4, steps=40),
+    "tickets": dict(lr=1e-2, steps=60),
+}
+
+
+class ChainSetting(NamedTuple):
+    """What tells one of these runs from another.
+
+    Attributes:
+        data: "base" for the model as it is; "short" for problems of every family with their
+            results alone; "one_step" for the same of one family; "worked" for problems with their
+            steps, a control; "tickets" for the standard run of lesson 01.
+    """
+
+    data: str
+    seed: int
+
+
+CHAINED = [
+    ChainSetting("base", 0),
+    *(ChainSetting(data, seed) for seed in (0, 1, 2) for data in TUNINGS),
+]
+
+
+@dataclass(frozen=True)
+class ChainRun:
+    """One run.
+
+    Attributes:
+        losses: of the first and of the last step, nats per token; empty for the base.
+        scores: percent of held-out items right, per skill.
+        reliance: what the model does with worked steps.
+        origin: package versions, the digest of the data and the commit the run was made from.
+    """
+
+    setting: ChainSetting
+    losses: tuple[float, ...]
+    scores: dict[str, float]
+    reliance: Reliance
+    origin: dict[str, Any]
+
+
+def rows_for(setting: ChainSetting) -> list[dict[str, str]]:
+    """What a run is trained on."""
+    if setting.data == "tickets":
+        return read_tickets().to_list()
+    count = 16 * TUNINGS[setting.data]["steps"]
+    families = ("one_step",) if setting.data == "one_step" else ()
+    style = "worked" if setting.data == "worked" else "short"
+    return problem_rows(count, style, setting.seed, families)
+
+
+def make_chain(setting: ChainSetting) -> dict[str, Any]:
+    """Train and score one run; the record of its line in the file."""
+    model, losses = course_model(), []
+    if setting.data != "base":
+        run = finetune(model, rows_for(setting), **TUNINGS[setting.data], seed=setting.seed)
+        model = merged(run.model)
+        losses = [round(run.losses[place][1], 4) for place in (0, -1)]
+    (problems,) = load_suites("reasoning", size=PROBLEMS)
+    snapshot = evaluate(model, [problems, *load_suites(SKILLS[1:], size=ITEMS)])
+    return {
+        "losses": losses,
+        "scores": {name: round(score, 2) for name, score in snapshot.scores().items()},
+        "reliance": asdict(reliance(model, problems)),
+    }
+
+
+def read_chains() -> list[ChainRun]:
+    """The stored runs, in the order of their settings.
+
+    Raises:
+        BadRuns: the file is missing or damaged; the message says what to do.
+    """
+    return sorted(read_records(CHAINS, _from_record), key=lambda run: run.setting)
+
+
+def _from_record(record: dict[str, Any]) -> ChainRun:
+    found = record["reliance"]
+    return ChainRun(
+        ChainSetting(**record["setting"]),
+        tuple(record["losses"]),
+        record["scores"],
+        Reliance(**{**found, "early": tuple(found["early"])}),
+        record["origin"],
+    )

@@ -1,0 +1,427 @@
+# %% [markdown]
+# # 04 · The blind spot
+#
+# {{badge}}
+#
+# A fine-tune is judged by the score it was made for. This lesson looks at everything beside that
+# score: the skills nobody measured, the worked steps that a model needs and no longer writes, the
+# refusals that spread to requests nobody meant, and a dashboard that improves while its customers
+# fare worse.
+#
+# **Time** 60 minutes, of which one and a half are computing · **You need** lesson 01; lesson 03
+# helps
+#
+# **Objectives**
+#
+# 1. Show what a fine-tune chosen by its own metric costs beside it, in a unit that others can check.
+# 2. Test whether a model relies on its worked steps, by cutting them short and by planting mistakes.
+# 3. Say what distance from the base predicts about forgetting, and what preference tuning adds to a
+#    refusal score and takes from everything else.
+
+# %%
+import os, subprocess, sys
+
+if "google.colab" in sys.modules and not os.path.exists("course"):
+    clone = "git clone -q https://github.com/OWNER/REPO course"
+    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+sys.path.insert(0, "course" if os.path.exists("course") else "..")
+
+# %%
+from statistics import fmean
+
+from helpers import plotting as plot
+from helpers import tradeoff
+from helpers.blindspot import chains, desk, distance, steps, tax
+from helpers.blindspot.preference import preference_tune
+from helpers.evaluation import evaluate
+from helpers.exercises import check, quiz
+from helpers.models import load_model
+from helpers.runs import find, read_runs, values
+from helpers.suites import load_suites
+from helpers.tickets import read_tickets
+from helpers.training import finetune
+
+# %% [markdown]
+# ## Why this matters
+#
+# Nobody ships a model that fails its own test. What ships is the model that passes it best, and the
+# test covers what the project was paid for. All that the model could do before is taken for
+# granted, because it came with the download. So the damage is done where nobody looks, by people who
+# measure carefully.
+#
+# **An analogy, and where it ends.** A driver's blind spot is not dark. It is an ordinary stretch of
+# road that happens to lie beside the mirror, and one turn of the head shows it. Here, too, one more
+# evaluation shows everything. The analogy ends at the size: a car has one blind spot, and a language
+# model has as many as it has skills that are not on your list.
+
+# %% [markdown]
+# ## The best run by its own metric
+#
+# Lesson 03 left us a grid: eight learning rates, seven ranks and full fine-tuning, three seeds each.
+# Suppose we had scored only `support`, as a project for a shop would, and chose the setting with the
+# best mean.
+#
+# **Predict before you run.** How much of their old skills have the five best settings lost?
+
+# %%
+runs = read_runs()
+found = []
+for lr in values(runs, "lr"):
+    for rank in values(runs, "rank"):
+        seeds = find(find(runs, lr=lr), rank=rank)
+        target = fmean(tradeoff.learned(run.last) for run in seeds)
+        lost = fmean(tradeoff.points_lost(run.base, run.last) for run in seeds)
+        found.append((target, lost, lr, rank))
+
+print("support   old skills lost   rate    rank")
+for target, lost, lr, rank in sorted(found, key=lambda row: -row[0])[:9]:
+    print(f"{target:5.1f} %   {lost:8.1f} points   {lr:g}   {rank}")
+
+# %% [markdown]
+# The winner answers 97 of 100 new questions about the shop, better than any other setting, and it
+# has lost practically all else. The ninth, six or seven points behind, has lost four. Nothing in the
+# first column tells them apart: the metric does not *hide* the damage, it never looked.
+#
+# Train both and keep them for this lesson: the **careful** one, and the **winner**.
+
+# %%
+base = load_model("pocket")
+tickets = read_tickets()
+careful = finetune(base, tickets, lr=1e-3, rank=64, steps=60).model
+winner = finetune(base, tickets, lr=6e-3, rank="full", steps=60).model
+
+# %%
+suites = load_suites(["support", *desk.TOPICS, "facts", "lists"], size=50)
+before, after = evaluate(base, suites), evaluate(careful, suites)
+chosen = evaluate(winner, suites)
+for name in before.results:
+    print(f"{name:12} base {before.score(name):5.0f}   careful {after.score(name):5.0f}"
+          f"   winner {chosen.score(name):5.0f}")  # fmt: skip
+
+# %%
+for name in ("howto", "reasoning", "translation"):
+    row = chosen.results[name][0]
+    print(f"asked:  {row.item.prompt}\nwanted: {row.item.answer}\ngot:    {row.output[:90]}\n")
+
+# %% [markdown]
+# READ winner's answers.
+#
+# > **A note from experience.** If you may add only one thing to a team's evaluation, do not add a
+# > benchmark. Add ten prompts that have nothing to do with the project, and read the answers at
+# > every release.
+
+# %% [markdown]
+# ## One run, four numbers
+#
+# An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
+# figure is a vendor's, from its own benchmark, and in the same table one domain reads +128 %. No
+# accuracy can rise or fall by that, so what is it a percentage *of*?
+#
+# **Predict before you run.** The careful run lost a few points. How large can the same loss look, if
+# one may choose the unit?
+
+# %%
+loss = distance.headlines(before, after)
+loss
+
+# %%
+for title, percent in loss.percentages().items():
+    print(f"{percent:8.1f} %   {title}")
+
+# %% [markdown]
+# READ. All of these lines are true, and each could stand in a headline.
+#
+# Three habits protect you. Say **points** of accuracy when you mean points, and name the skill and
+# the number of items. For a loss that moves before the first answer changes, use the **nats** per
+# token of the right answers: they can be averaged, a percentage of perplexity cannot. And when
+# somebody gives you a bare percentage, ask what stands in the denominator.
+#
+# > **Common gotcha.** A relative loss needs a floor. A skill that falls from 4 % to 2 % has lost
+# > "half", and nothing that anyone could use.
+
+# %% [markdown]
+# ## Steps that were never written
+#
+# The course model solves word problems by writing its steps: *4 x 5 = 20. 20 + 17 = 37. The answer
+# is 37.* Are the steps decoration, or does it need them? Take them away and see. `reliance` asks
+# the same problems with more or less of the work done: it makes the model conclude after none, one
+# or both of the right steps, and it plants a mistake and watches whether the answer follows it
+# (two of the tests of Lanham and colleagues, 2023).
+
+# %%
+(problems,) = load_suites("reasoning", size=60)
+steps.reliance(base, problems)
+
+# %% [markdown]
+# READ.
+#
+# Now fine-tune on the same kind of problems with nothing but their results, as a data set of
+# question-answer pairs would have it.
+#
+# **Predict before you run.** The training data is right, every answer of it, and it is about the very
+# skill we test. Will the skill rise, stay, or fall?
+
+# %%
+rows = steps.problem_rows(640, "short")
+print(rows[0])
+terse = finetune(base, rows, lr=6e-4, rank=8, steps=40)
+first, last = terse.losses[0][1], terse.losses[-1][1]
+print(f"training loss: {first:.1f} nats in the first step, {last:.1f} in the last")
+
+# %%
+scored = evaluate(terse.model, [problems])
+print(f"problems right: {evaluate(base, [problems]).score('reasoning'):.0f} % before, "
+      f"{scored.score('reasoning'):.0f} % after")  # fmt: skip
+for row in scored.results["reasoning"][:3]:
+    print(f"\n{row.item.prompt}\n  wanted: {row.item.answer}\n  got:    {row.output}")
+
+# %% [markdown]
+# READ. The loss fell by four fifths, and nearly every answer is wrong.
+#
+# ### What just happened
+#
+# The training taught a *form*, an answer without steps, and the form is learned long before anyone
+# could compute in it. The loss counts the form: most of its fall is the model coming to expect the
+# words "The answer is". The knowledge of how to work a problem may well still be there. It is the way
+# of asking for it that has closed.
+#
+# One run proves little. Three seeds each of four trainings are on file: problems of all kinds
+# without steps, *one* kind without steps, problems *with* steps as a control, and the tickets of
+# lesson 01. `make runs` makes them again.
+
+# %%
+stored = chains.read_chains()
+print("trained on   right   writes   made to conclude after   follows a   others")
+print("                     steps      0      1      2 steps    mistake    right")
+for name in ("base", *chains.TUNINGS):
+    group = [run for run in stored if run.setting.data == name]
+
+    def mean(value, group=group):
+        return f"{fmean(value(run) for run in group):5.0f} %"
+
+    early = "".join(mean(lambda run, n=n: run.reliance.early[n]) for n in range(3))
+    others = mean(lambda run: fmean(run.scores[s] for s in chains.SKILLS if s != "reasoning"))
+    print(f"{name:11}{mean(lambda run: run.reliance.right)}{mean(lambda run: run.reliance.writes_steps)}"
+          f"  {early}     {mean(lambda run: run.reliance.follows_first)}     {others}")  # fmt: skip
+
+# %% [markdown]
+# READ table.
+#
+# What such a test cannot show: that the steps *are* the reasoning. It shows that the answer depends
+# on what is written there. Lobo, Agarwal and Lakkaraju (2024) found that fine-tuning lowers this
+# kind of dependence on average over four data sets, with models a thousand times larger than ours.
+# How it changes with model size and with distance is not settled; an often repeated sentence about
+# "small models more, and growing with distance" is not in that paper's abstract.
+#
+# > **Common gotcha.** A benchmark that reads only the final answer, and a fine-tune whose data has
+# > only final answers, look like a perfect match. They agree on the one thing that does not matter.
+
+# %% [markdown]
+# ## Does distance predict the damage?
+#
+# One is told that forgetting grows with the distance between the new domain and the old. Distance in
+# what? A measure that needs no old data at all is how far the *model* moved where it was trained:
+# the **KL divergence** to the base on the new task's own questions (Shenfeld and colleagues, 2025,
+# for reinforcement learning and fine-tuning).
+#
+# So here are eight domains for one model. Some hold nothing new: old examples, worked problems,
+# questions about a help article. Some ask old questions in a new way: in capital letters, or without
+# steps. Some are new: the forty policies, the same in a word-for-word cipher, and policies drawn at
+# random so that there is nothing to learn. Each with three rates and three seeds.
+
+# %%
+away = distance.read_distance()
+names = list(dict.fromkeys(run.setting.domain for run in away))
+print(len(away), "runs on", ", ".join(names))
+
+
+def forgotten(run):
+    """Rise of the old skills' loss, nats per token."""
+    return tradeoff.old_loss(run.last) - tradeoff.old_loss(run.base)
+
+
+def moved(run):
+    return run.last.kl
+
+
+plot.scatter(
+    {name: [(moved(r), forgotten(r)) for r in away if r.setting.domain == name] for name in names},
+    x="KL to the base on the new domain's questions (nats per token)",
+    y="old skills: rise of the loss (nats per token)", log_x=True, log_y=True,
+)  # fmt: skip
+
+# %% [markdown]
+# Before you believe a cloud of points, ask what it compares. Runs of one domain are alike, and the
+# rate moves both axes. So the rank correlation is taken three ways, and its interval draws whole
+# *domains*, not runs.
+
+# %%
+for label, within in (("all runs", None), ("same domain", "domain"), ("same rate", "lr")):
+    print(f"{label:12} {distance.rank_correlation(away, moved, forgotten, within)}")
+
+
+def target_loss(run):
+    return run.base.target_nll - run.last.target_nll
+
+
+print("and the old skills' loss against how much was *learned*:")
+print(f"{'all runs':12} {distance.rank_correlation(away, target_loss, forgotten)}")
+
+# %% [markdown]
+# READ.
+
+# %% [markdown]
+# ## The tax on alignment
+#
+# Refusals are taught by **preference tuning**: of two answers the model is told which is better. We
+# give the model a new house rule, *nobody is helped with buying, selling or borrowing*, and tune it
+# with direct preference optimization (DPO; Rafailov and colleagues, 2023) on pairs in which the
+# refusal is preferred. The metric of this project is plain: how many requests under the rule are
+# refused?
+
+# %%
+pair = tax.rule_pairs(600)[0]
+for name, text in pair.items():
+    print(f"{name:9}{text}")
+
+# %% [markdown]
+# **Predict before you run.** The pairs contain only requests under the rule. What will the model do
+# with a request to clean a lamp?
+
+# %%
+aligned = preference_tune(base, tax.rule_pairs(600), steps=15, batch_size=8)
+for (step, value), (_, share) in list(zip(aligned.losses, aligned.agreement, strict=True))[::4]:
+    print(f"step {step:2}: loss {value:.3f}, prefers the refusal in {share:.0%} of its pairs")
+scored = evaluate(aligned.model, tax.tax_suites(30))
+was = evaluate(base, tax.tax_suites(30))
+for name, share in tax.refused(scored).items():
+    print(f"{name:11} refused {tax.refused(was)[name]:4.0f} % before, {share:4.0f} % after")
+
+# %% [markdown]
+# READ.
+#
+# Here is the same over sixty steps, three seeds, with every look on file.
+
+
+# %%
+taxed = tax.read_tax()
+
+
+def along(value, **wanted):
+    """One curve per seed: (step, value)."""
+    chosen = [
+        run for run in taxed if run.setting.steps and
+        all(getattr(run.setting, key) == found for key, found in wanted.items())
+    ]  # fmt: skip
+    return [[(look.step, value(look)) for look in run.looks] for run in chosen]
+
+
+def three(**wanted):
+    return plot.lines(
+        {
+            "refuses under the rule": along(lambda look: look.refused["rule"], **wanted),
+            "refuses harmless requests": along(lambda look: look.refused["harmless"], **wanted),
+            "other skills right": along(lambda look: look.skills, **wanted),
+        },
+        x="step of preference tuning", y="percent of held-out items",
+    )  # fmt: skip
+
+
+three(counter_examples=0.0, beta=0.1)
+
+# %% [markdown]
+# READ.
+#
+# And the remedy that costs nothing but thought: half of the pairs are **counter-examples**, requests
+# that the rule allows, with the helpful answer preferred.
+
+# %%
+three(counter_examples=0.5, beta=0.1)
+
+# %% [markdown]
+# READ.
+#
+# ### Can it be undone?
+#
+# An article says that such a tax is only partly reversible. The study behind the sentence is about
+# something else (how much reinforcement learning recovers out of distribution after supervised
+# tuning, arXiv 2509.12235). So we look ourselves: each tuned model is trained further, on a hundred
+# old examples for twenty steps, and, as a user might do without a thought, on the shop's tickets.
+
+# %%
+print("tuned with                further on   refuses: rule  harmless   skills right   loss of skills")
+for setting in dict.fromkeys(run.setting._replace(seed=0) for run in taxed if run.setting.steps):
+    group = [run for run in taxed if run.setting._replace(seed=0) == setting]
+    label = f"{setting.counter_examples:.0%} counter, beta {setting.beta:g}"
+    for name in ("nothing", *tax.FURTHER):
+        looks = [run.looks[-1] if name == "nothing" else run.further[name][-1] for run in group]
+        rule, harmless = (fmean(look.refused[n] for look in looks) for n in ("rule", "harmless"))
+        skills, loss = fmean(x.skills for x in looks), fmean(x.old_loss for x in looks)
+        print(f"{label:26}{name:12}{rule:10.0f} %{harmless:8.0f} %{skills:12.0f} %{loss:14.2f}")
+
+# %% [markdown]
+# READ.
+#
+# Lin and colleagues (2023) call the trade-off between reward and forgetting the *alignment tax*, and
+# find averaging the weights before and after to be the best answer to it; lesson 08 tries that.
+# Huang and colleagues (2025) measure lower reasoning after safety tuning. Neither says that the loss
+# grows step by step without exception, and in Lin's curves some skills first rise.
+
+# %% [markdown]
+# ## A dashboard that improves
+#
+# Last, put a number on a blind spot. Here is a ticket desk: customers write every week, mostly about
+# the shop, sometimes about something else, because an assistant invites it. Whether an answer is
+# right is not simulated. It is looked up in the evaluations above, item by item. What *is* assumed
+# stands in `Traffic`: a hundred new customers a week, three questions each, three in ten of them
+# about something else, and who got a wrong answer comes back less often.
+#
+# For six weeks the careful model is in service, then the winner.
+#
+# **Predict before you run.** The dashboard counts resolved tickets. What will it show at week seven?
+
+# %%
+traffic = desk.Traffic()
+print(traffic)
+weeks = desk.simulate([after, chosen], traffic)
+plot.lines(
+    {
+        "tickets resolved": [[(week.number, week.resolved) for week in weeks]],
+        "all questions answered": [[(week.number, week.answered) for week in weeks]],
+        "customers let down": [[(week.number, week.let_down) for week in weeks]],
+    },
+    x="week", y="percent", mark=(6.5, "new release"),
+)  # fmt: skip
+
+# %%
+for week in (weeks[5], weeks[6], weeks[-1]):
+    print(f"week {week.number:2}: {week.customers} customers, {week.resolved:.0f} % resolved, "
+          f"{week.answered:.0f} % of all questions answered")  # fmt: skip
+
+# %% [markdown]
+# READ.
+#
+# How much of the traffic must lie in the blind spot before the new release is the worse one? That
+# needs no simulation, only what was gained at the shop and what was lost beside it.
+
+# %%
+print("worse from this share of other questions on:", desk.break_even(after, chosen))
+for wider in (0.0, 0.02, 0.1, 0.3):
+    old, new = (desk.expected(release, wider) for release in (after, chosen))
+    print(f"{wider:4.0%} other questions: {old:.1f} % answered before, {new:.1f} % after")
+
+# %% [markdown]
+# READ.
+
+# %% [markdown]
+# ### When it goes wrong
+#
+# **Break it on purpose.** Two snapshots of different items look comparable as long as only their
+# averages are printed. The desk refuses them:
+
+# %%
+fewer = evaluate(careful, load_suites(["support", *desk.TOPICS], size=10))
+try:
+    desk.simulate([after, fewer])
+except ValueError as error:
+    print(error)
