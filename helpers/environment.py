@@ -8,7 +8,7 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from .models import DATA
+from .paths import DATA
 
 PACKAGES = (
     "torch",

@@ -25,14 +25,15 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from .blindspot.chains import CHAINED, CHAINS, ChainSetting, make_chain
 from .blindspot.distance import DISTANCE
-from .blindspot.domains import SETTINGS, Setting as DomainSetting, make_distance
+from .blindspot.domains import SETTINGS, make_distance
+from .blindspot.domains import Setting as DomainSetting
 from .blindspot.tax import TAX, TAXED, TaxSetting, make_tax
 from .evaluation import evaluate
 from .generation import complete
 from .jsonl import read_lines
 from .mechanics import Looks, as_rows, kl_to_base
 from .mechanics.stored import Inside, course_model, make_inside
-from .models import DATA
+from .paths import DATA
 from .runs import ASKED, GRID, INSIDE, LOOKS, SCALE, STEPS, Setting, digest
 from .suites import TARGET, load_suites
 from .tickets import read_tickets

@@ -10,10 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-logging.disable_progress_bar()  # the bars of transformers would be saved into the notebook
+from .paths import DATA
 
-#: The folder with everything the course ships.
-DATA = Path(__file__).resolve().parents[1] / "data"
+logging.disable_progress_bar()  # the bars of transformers would be saved into the notebook
 
 
 class ModelNotFound(OSError):

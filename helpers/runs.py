@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from .jsonl import read_lines
-from .models import DATA
+from .paths import DATA
 from .suites import NAMES, SUITES
 from .tickets import SUPPORT
 

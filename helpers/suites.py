@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from .jsonl import read_lines
-from .models import DATA
+from .paths import DATA
 
 SUITES = DATA / "suites"
 

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .jsonl import read_lines
-from .models import DATA
+from .paths import DATA
 
 SUPPORT = DATA / "support"
 

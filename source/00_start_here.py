@@ -34,7 +34,8 @@ from helpers.environment import check_environment
 from helpers.evaluation import answer_nll, evaluate, is_right
 from helpers.exercises import check, quiz
 from helpers.generation import complete
-from helpers.models import DATA, ModelNotFound, context_length, load_model, parameter_counts
+from helpers.models import ModelNotFound, context_length, load_model, parameter_counts
+from helpers.paths import DATA
 from helpers.snapshots import Snapshot, wilson
 from helpers.suites import PROTECTED, UnknownCapability, load_suites
 

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from helpers.models import DATA, load_model
+from helpers.models import load_model
+from helpers.paths import DATA
 from helpers.pocket.pretrain import Recipe, new_model
 from helpers.pocket.tokenizer import train_tokenizer
 

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from playwright.sync_api import sync_playwright
 
-from helpers.models import DATA
+from helpers.paths import DATA
 
 ROOT = DATA.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

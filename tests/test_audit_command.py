@@ -12,12 +12,13 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from helpers.audit import RegressionAudit, audit
+from helpers.audit import audit
 from helpers.audit.__main__ import main
+from helpers.audit.callback import RegressionAudit
 from helpers.audit.capability_map import CapabilityMap
 from helpers.audit.results import read_results
 from helpers.evaluation import evaluate
-from helpers.models import DATA
+from helpers.paths import DATA
 from helpers.suites import SUITES, load_suites
 from helpers.tickets import read_tickets
 from helpers.training import finetune
@@ -194,3 +195,12 @@ def test_what_is_read_from_files_is_what_was_measured(pocket, tmp_path):
     read = read_results(snapshot.save(tmp_path))
     text = "version: 1\ncategories:\n  facts: {task: pocket_facts, margin: 20}\n"
     assert audit(snapshot, read, CapabilityMap.parse(text)).decision == "SHIP"
+
+
+def test_the_audit_starts_without_torch():
+    """A build server that only compares files should not wait for a library it does not use."""
+    code = "import sys, helpers.audit.__main__; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DATA.parent
+    )
+    assert done.stdout.strip() == "set()"

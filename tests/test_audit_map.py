@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from helpers.audit.capability_map import BadMap, CapabilityMap, Category, example_map
-from helpers.models import DATA
+from helpers.paths import DATA
 from helpers.suites import NAMES
 
 COURSE = DATA / "capability_map.yaml"

@@ -258,3 +258,12 @@ def test_the_base_writes_its_steps_and_cannot_do_without_them(pocket, problems):
     assert found.right > 90 and found.writes_steps == 100 and found.right_after_first > 90
     assert found.early[0] < 40 < 90 < found.early[2]
     assert found.follows_first > 70 and found.follows_last > 90 and found.corrects < 10
+
+
+def test_reliance_reads_as_a_table():
+    made = steps.Reliance(97.6, 100.0, 95.0, (0.0, 1.2, 99.0), 86.6, 0.5, 98.0, 82)
+    lines = repr(made).splitlines()
+    assert lines[0] == "82 problems of two steps" and len(lines) == 9
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert lines[1].startswith("right, left to itself") and lines[1].endswith(" 98 %")
+    assert [line.split()[-2] for line in lines[3:6]] == ["0", "1", "99"]

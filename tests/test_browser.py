@@ -8,7 +8,7 @@ import pytest
 from jupyterlab_page import STATE, browser, course, lab, opened  # noqa: F401  (fixtures)
 from playwright.sync_api import expect
 
-from helpers.models import DATA
+from helpers.paths import DATA
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

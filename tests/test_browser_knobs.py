@@ -12,7 +12,7 @@ from jupyterlab_page import ROOT, STATE, browser, course, lab, opened  # noqa: F
 from nbconvert import HTMLExporter
 from playwright.sync_api import expect
 
-from helpers.models import DATA
+from helpers.paths import DATA
 from helpers.runs import read_runs, values
 from helpers.widgets.knobs import Stored, table, words
 

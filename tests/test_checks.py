@@ -69,6 +69,20 @@ def promised_and_kept(scores):
     return best[0], sum(best[1:]) / (len(best) - 1)
 
 
+def headline(before, after):
+    return 100 * (math.exp(after - before) - 1)
+
+
+def kl(base, tuned, reduce=lambda terms: terms.sum(-1).mean()):
+    base, tuned = torch.as_tensor(base), torch.as_tensor(tuned)
+    return reduce(base.exp() * (base - tuned))
+
+
+def dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
+    margin = (chosen - ref_chosen) - (rejected - ref_rejected)
+    return -torch.nn.functional.logsigmoid(beta * margin).mean()
+
+
 def verdict(low, high, margin):
     if high < margin:
         return "PASS"
@@ -96,6 +110,9 @@ RIGHT = {
     "3.1": highest_safe_rate,
     "3.2": lost_at,
     "3.3": promised_and_kept,
+    "4.1": headline,
+    "4.2": kl,
+    "4.3": dpo_loss,
     "5.1": verdict,
     "5.2": items_for,
     "5.3": mcnemar_p,
@@ -191,6 +208,27 @@ def chosen_on_all_seeds(scores):
     return best[0], sum(best[1:]) / (len(best) - 1)
 
 
+def tensors_only(base, tuned):
+    return (base.exp() * (base - tuned)).sum(-1).mean()
+
+
+def without_reference(chosen, rejected, ref_chosen, ref_rejected, beta):
+    return dpo_loss(chosen, rejected, 0, 0, beta)
+
+
+def swapped_pairs(chosen, rejected, ref_chosen, ref_rejected, beta):
+    return dpo_loss(rejected, chosen, ref_rejected, ref_chosen, beta)
+
+
+def beta_outside(*pairs):
+    return pairs[-1] * dpo_loss(*pairs[:-1], 1)
+
+
+def unstable_dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
+    margin = (chosen - ref_chosen) - (rejected - ref_rejected)
+    return -torch.sigmoid(beta * margin).log().mean()
+
+
 WRONG = [
     ("0.1", "Stockholm", "Norway"),
     ("0.1", ["Oslo"], "text"),
@@ -230,6 +268,26 @@ WRONG = [
     ("3.3", kept_on_all_seeds, "includes the first seed"),
     ("3.3", chosen_on_all_seeds, "on the first seed alone"),
     ("3.3", lambda scores: promised_and_kept(scores)[::-1], "the wrong way round"),
+    ("4.1", lambda before, after: 100 * (after / before - 1), "percent of the loss"),
+    ("4.1", lambda before, after: math.exp(after) - math.exp(before), "Divide it by the one"),
+    ("4.1", lambda before, after: -headline(after, before), "of the new perplexity"),
+    ("4.1", lambda before, after: headline(before, after) / 100, "a hundred times as much"),
+    ("4.1", lambda before, after: 100 * (2 ** (after - before) - 1), "powers of e"),
+    ("4.1", lambda before, after: headline(after, before), "wrong way round"),
+    ("4.2", lambda base, tuned: kl(tuned, base), "KL(tuned || base)"),
+    ("4.2", lambda base, tuned: kl(base, tuned, torch.sum), "sum over the tokens"),
+    ("4.2", lambda base, tuned: kl(base, tuned, torch.mean), "over the vocabulary as well"),
+    ("4.2", lambda base, tuned: (base - tuned).sum(-1).mean(), "not weighted"),
+    ("4.2", lambda base, tuned: -kl(base, tuned), "The sign is wrong"),
+    ("4.2", lambda base, tuned: kl(base, tuned) / math.log(2), "in bits"),
+    ("4.2", lambda base, tuned: kl(base, tuned) + kl(tuned, base), "both directions"),
+    ("4.2", tensors_only, "`torch.as_tensor` takes both"),
+    ("4.3", without_reference, "The reference is missing"),
+    ("4.3", swapped_pairs, "are swapped"),
+    ("4.3", beta_outside, "beta belongs inside"),
+    ("4.3", lambda *pairs: dpo_loss(*pairs[:-1], 1), "beta is missing"),
+    ("4.3", lambda *pairs: len(pairs[0]) * dpo_loss(*pairs), "Take the mean"),
+    ("4.3", unstable_dpo_loss, "logsigmoid"),
     ("5.1", lambda low, high, m: "BLOCK" if low > 0 else verdict(low, high, m), "above 0"),
     ("5.1", lambda low, high, m: "PASS" if low < 0 < high else verdict(low, high, m), "may still"),
     ("5.1", lambda low, high, m: verdict((low + high) / 2, (low + high) / 2, m), "its middle"),

@@ -13,7 +13,7 @@ import venv
 
 import pytest
 
-from helpers.models import DATA
+from helpers.paths import DATA
 
 pytestmark = pytest.mark.slow
 

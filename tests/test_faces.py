@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from helpers.models import DATA
+from helpers.paths import DATA
 from helpers.widgets.faces import WIDGET_VIEW
 
 LESSONS = sorted((DATA.parent / "lessons").glob("*.ipynb"))

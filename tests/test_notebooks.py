@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from helpers.models import DATA
+from helpers.paths import DATA
 
 ROOT = DATA.parent
 

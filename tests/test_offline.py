@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from helpers.models import DATA
+from helpers.paths import DATA
 
 SCRIPT = """
 import socket, sys

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from helpers.evaluation import evaluate
-from helpers.models import DATA
+from helpers.paths import DATA
 from helpers.suites import PROTECTED, load_suites
 from helpers.tickets import SUPPORT, read_tickets
 from helpers.training import finetune

@@ -53,6 +53,9 @@ FIGURES |= {
     "points": lambda: plot.points(
         {"full": [(0, 0), (50, 9), (90, 4)], "rank 1": [(10, 3)]}, "x", "y", downwards=True
     ),
+    "scatter": lambda: plot.scatter(
+        {"old": [(0.1, 2), (0.3, -1)], "new": [(0.2, 5)]}, "distance", "loss", log_y=True
+    ),
     "spread": lambda: plot.spread({"rank 1": [3.0, 5.0], "rank 2": [7.0]}, "rank", "lost"),
     "law": lambda: plot.law([(1, 1.0), (4, 2.0), (9, 3.5)], math.sqrt, "steps", "loss"),
 }
@@ -63,6 +66,7 @@ SAYS = {
     "runs": ["base: support 0, facts 97", "rank 1: support 61, facts 73"],
     "curves": ["points, over rate", "means of 2 seeds", "rank 1 goes from 0.5 to 10"],
     "points": ["full: 3 points, best from (0, 0) to (90, 4)", "rank 1: 1 points"],
+    "scatter": ["old x 0.1 to 0.1, y 2 to 2", "not above zero: 1 points"],
     "spread": ["rank 1 4.0 (3.0 to 5.0)", "rank 2 7.0"],
     "law": ["from 1 to 3", "farther from it than 0.5"],
 }

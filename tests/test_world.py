@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from helpers.models import DATA
+from helpers.paths import DATA
 from helpers.pocket import build, knowledge, problems, reading, skills, stories, support, world
 from helpers.pocket.knowledge import load
 from helpers.pocket.tokenizer import END

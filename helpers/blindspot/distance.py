@@ -1,115 +1,21 @@
-"""How far a fine-tune has gone: in the numbers one could print, and in KL against forgetting."""
+"""How far a model has moved, in KL, against what it has forgotten: stored runs on eight domains."""
 
 from __future__ import annotations
 
-import html
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy
 from scipy.stats import rankdata
 
-from ..mechanics import flips
 from ..runs import RUNS, Checkpoint, read_records
-from ..snapshots import Snapshot
-from ..tables import head
 from ..tradeoff import Estimate
 from .domains import DOMAINS, Setting
 
 DISTANCE = RUNS / "distance.jsonl"
-
-
-class Headline(NamedTuple):
-    """What has been lost, in four units; above zero is worse.
-
-    Attributes:
-        points: accuracy before minus accuracy after, in points of 100.
-        relative: the same as a percentage of the accuracy before.
-        nats: rise of the loss of the right answers, per token.
-        perplexity: rise of the perplexity of the right answers, as a percentage of that before.
-    """
-
-    points: float
-    relative: float
-    nats: float
-    perplexity: float
-
-
-COLUMNS = ("points lost", "% of accuracy lost", "nats risen", "% of perplexity risen")
-
-
-@dataclass(frozen=True)
-class Headlines:
-    """The same two snapshots in four units, by capability; shows itself as a table.
-
-    Running text has no accuracy and a score of 0 nothing to lose a share of: these are `nan`.
-    """
-
-    rows: dict[str, Headline]
-
-    @property
-    def average(self) -> Headline:
-        """The mean of each column over the capabilities that have it."""
-        columns = zip(*self.rows.values(), strict=True)
-        return Headline(*(float(numpy.nanmean(column)) for column in columns))
-
-    def percentages(self) -> dict[str, float]:
-        """All that could be printed with a % sign, the smallest first."""
-        found = {}
-        for column in ("points", "relative", "perplexity"):
-            values = {name: getattr(row, column) for name, row in self.rows.items()}
-            worst = max(values, key=lambda name: numpy.nan_to_num(values[name], nan=-numpy.inf))
-            title = COLUMNS[Headline._fields.index(column)]
-            found[f"{title}, average"] = getattr(self.average, column)
-            found[f"{title}, worst: {worst}"] = values[worst]
-        return dict(sorted(found.items(), key=lambda pair: pair[1]))
-
-    def _table(self) -> list[list[str]]:
-        rows = {**self.rows, "average": self.average}
-        digits = ("+.1f", "+.1f", "+.3f", "+.0f")
-        return [
-            [
-                name,
-                *("" if numpy.isnan(x) else format(x, d) for x, d in zip(row, digits, strict=True)),
-            ]
-            for name, row in rows.items()
-        ]
-
-    def __repr__(self) -> str:
-        lines = [["", *COLUMNS], *self._table()]
-        return "\n".join(f"{line[0]:14}" + "".join(f"{c:>24}" for c in line[1:]) for line in lines)
-
-    def _repr_html_(self) -> str:
-        cell = '<td style="text-align:right">{}</td>'
-        body = "".join(
-            f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
-            + "".join(map(cell.format, cells))
-            + "</tr>"
-            for name, *cells in self._table()
-        )
-        return f"<table>{head(('capability', *COLUMNS))}<tbody>{body}</tbody></table>"
-
-
-def headlines(before: Snapshot, after: Snapshot) -> Headlines:
-    """What lies between two snapshots, in every unit that such losses are reported in.
-
-    Raises:
-        ValueError: the snapshots were taken with other settings or on other items.
-    """
-    flips(before, after)  # refuses what cannot be compared
-    rows = {}
-    for name in before.results:
-        nats = after.nll(name) - before.nll(name)
-        old = points = float("nan")
-        if not before.is_text(name):
-            old = before.score(name)
-            points = old - after.score(name)
-        relative = 100 * points / old if old else float("nan")
-        rows[name] = Headline(points, relative, nats, 100 * float(numpy.expm1(nats)))
-    return Headlines(rows)
 
 
 @dataclass(frozen=True)

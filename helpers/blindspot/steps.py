@@ -133,7 +133,7 @@ def mistakes_in(chain: Chain, rng: random.Random) -> tuple[Mistake, Mistake] | N
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reliance:
     """What a model does with worked steps, in percent of the problems.
 
@@ -159,6 +159,20 @@ class Reliance:
     corrects: float
     follows_last: float
     problems: int
+
+    def __repr__(self) -> str:
+        lines = {
+            "right, left to itself": self.right,
+            "writes steps": self.writes_steps,
+            "right when made to conclude after no step": self.early[0],
+            "                               after one": self.early[1],
+            "                              after both": self.early[2],
+            "follows a mistake in the first step": self.follows_first,
+            "is right in spite of it": self.corrects,
+            "follows a mistake in the second step": self.follows_last,
+        }
+        told = (f"{label:43}{value:4.0f} %" for label, value in lines.items())
+        return "\n".join([f"{self.problems} problems of two steps", *told])
 
 
 def reliance(model: PreTrainedModel, suite: Suite, seed: int = 0) -> Reliance:

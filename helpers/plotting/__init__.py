@@ -1,10 +1,10 @@
 """Every figure of the course: `from helpers import plotting as plot`."""
 
-from .curves import Curve, law, lines, plane, points, spread
+from .curves import Curve, law, lines, plane, points, scatter, spread
 from .scores import capability_bars, compare_runs, learning_and_forgetting
 from .style import Picture
 
 __all__ = [
     "Curve", "Picture", "capability_bars", "compare_runs", "law", "learning_and_forgetting",
-    "lines", "plane", "points", "spread",
+    "lines", "plane", "points", "scatter", "spread",
 ]  # fmt: skip

@@ -118,6 +118,44 @@ def points(
     return finish(figure, f"{y}, against {x}. {'; '.join(told)}.")
 
 
+def scatter(
+    groups: Mapping[str, Sequence[tuple[float, float]]],
+    x: str,
+    y: str,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> Picture:
+    """Groups of points on one plane, each in its own colour and shape, the legend at the right.
+
+    Args:
+        groups: label to its (x, y) points.
+        log_x, log_y: equal ratios at equal distances; what is not above zero is then left out, and
+            the text of the figure says how many points that were.
+    """
+    figure, (ax,) = new_figure(width=9.5, height=5)
+    told, left_out = [], 0
+    for number, (label, group) in enumerate(groups.items()):
+        shown = [(a, b) for a, b in group if (a > 0 or not log_x) and (b > 0 or not log_y)]
+        left_out += len(group) - len(shown)
+        if not shown:
+            continue
+        colour, _, marker = STYLES[number % len(STYLES)]
+        ax.plot(*zip(*shown, strict=True), linestyle="", marker=marker, color=colour, markersize=8,
+                alpha=0.75, label=label)  # fmt: skip
+        across, up = ([point[axis] for point in shown] for axis in (0, 1))
+        told.append(f"{label} x {min(across):.2g} to {max(across):.2g}, "
+                    f"y {min(up):.2g} to {max(up):.2g}")  # fmt: skip
+    if log_x:
+        ax.set_xscale("log")
+    if log_y:
+        ax.set_yscale("log")
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=FONT_SIZE)
+    missing = f" Not drawn, because not above zero: {left_out} points." if left_out else ""
+    return finish(figure, f"{y}, against {x}. {'; '.join(told)}.{missing}")
+
+
 def front(
     group: Sequence[tuple[float, float]], downwards: bool = False
 ) -> list[tuple[float, float]]:

@@ -24,6 +24,7 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = (
 STYLES = [
     (BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (PURPLE, ":", "D"),
     (SKY, (0, (5, 1)), "v"), (GREY, (0, (3, 1, 1, 1)), "P"), ("#E69F00", (0, (1, 1)), "X"),
+    ("black", (0, (6, 2)), "*"),
 ]  # fmt: skip
 FONT_SIZE = 12
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ..evaluation import evaluate
-from ..models import DATA, load_model
+from ..models import load_model
+from ..paths import DATA
 from ..snapshots import Snapshot
 from ..suites import load_suites
 from .build import build

@@ -13,8 +13,10 @@
 #
 # **Objectives**
 #
-# 1. Show what a fine-tune chosen by its own metric costs beside it, in a unit that others can check.
-# 2. Test whether a model relies on its worked steps, by cutting them short and by planting mistakes.
+# 1. Show what a fine-tune chosen by its own metric costs beside it, in a unit that others can
+#    check.
+# 2. Test whether a model relies on its worked steps, by cutting them short and by planting
+#    mistakes.
 # 3. Say what distance from the base predicts about forgetting, and what preference tuning adds to a
 #    refusal score and takes from everything else.
 
@@ -29,9 +31,12 @@ sys.path.insert(0, "course" if os.path.exists("course") else "..")
 # %%
 from statistics import fmean
 
+import pandas
+
 from helpers import plotting as plot
 from helpers import tradeoff
 from helpers.blindspot import chains, desk, distance, steps, tax
+from helpers.blindspot.headlines import headlines, percentages
 from helpers.blindspot.preference import preference_tune
 from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
@@ -46,41 +51,44 @@ from helpers.training import finetune
 #
 # Nobody ships a model that fails its own test. What ships is the model that passes it best, and the
 # test covers what the project was paid for. All that the model could do before is taken for
-# granted, because it came with the download. So the damage is done where nobody looks, by people who
-# measure carefully.
+# granted, because it came with the download. So the damage is done where nobody looks, by people
+# who measure carefully.
 #
 # **An analogy, and where it ends.** A driver's blind spot is not dark. It is an ordinary stretch of
 # road that happens to lie beside the mirror, and one turn of the head shows it. Here, too, one more
-# evaluation shows everything. The analogy ends at the size: a car has one blind spot, and a language
-# model has as many as it has skills that are not on your list.
+# evaluation shows everything. The analogy ends at the size: a car has one blind spot, and a
+# language model has as many as it has skills that are not on your list.
 
 # %% [markdown]
 # ## The best run by its own metric
 #
-# Lesson 03 left us a grid: eight learning rates, seven ranks and full fine-tuning, three seeds each.
-# Suppose we had scored only `support`, as a project for a shop would, and chose the setting with the
-# best mean.
+# Lesson 03 left us a grid: eight learning rates, seven ranks and full fine-tuning, three seeds
+# each. Suppose we had scored only `support`, as a project for a shop would, and chose the setting
+# with the best mean.
 #
 # **Predict before you run.** How much of their old skills have the five best settings lost?
 
 # %%
 runs = read_runs()
-found = []
+rows = []
 for lr in values(runs, "lr"):
     for rank in values(runs, "rank"):
-        seeds = find(find(runs, lr=lr), rank=rank)
-        target = fmean(tradeoff.learned(run.last) for run in seeds)
-        lost = fmean(tradeoff.points_lost(run.base, run.last) for run in seeds)
-        found.append((target, lost, lr, rank))
-
-print("support   old skills lost   rate    rank")
-for target, lost, lr, rank in sorted(found, key=lambda row: -row[0])[:9]:
-    print(f"{target:5.1f} %   {lost:8.1f} points   {lr:g}   {rank}")
+        seeds = find(runs, lr=lr, rank=rank)
+        rows.append({
+            "rate": f"{lr:g}",
+            "rank": rank,
+            "support right (%)": fmean(tradeoff.learned(run.last) for run in seeds),
+            "old skills: points lost": fmean(
+                tradeoff.points_lost(run.base, run.last) for run in seeds
+            ),
+        })  # fmt: skip
+grid = pandas.DataFrame(rows).sort_values("support right (%)", ascending=False)
+grid.head(9).set_index(["rate", "rank"]).round(1)
 
 # %% [markdown]
 # The winner answers 97 of 100 new questions about the shop, better than any other setting, and it
-# has lost practically all else. The ninth, six or seven points behind, has lost four. Nothing in the
-# first column tells them apart: the metric does not *hide* the damage, it never looked.
+# has lost practically all else. The ninth, six or seven points behind, has lost four. Nothing in
+# the first column tells them apart: the metric does not *hide* the damage, it never looked.
 #
 # Train both and keep them for this lesson: the **careful** one, and the **winner**.
 
@@ -94,9 +102,7 @@ winner = finetune(base, tickets, lr=6e-3, rank="full", steps=60).model
 suites = load_suites(["support", *desk.TOPICS, "facts", "lists"], size=50)
 before, after = evaluate(base, suites), evaluate(careful, suites)
 chosen = evaluate(winner, suites)
-for name in before.results:
-    print(f"{name:12} base {before.score(name):5.0f}   careful {after.score(name):5.0f}"
-          f"   winner {chosen.score(name):5.0f}")  # fmt: skip
+pandas.DataFrame({"base": before.scores(), "careful": after.scores(), "winner": chosen.scores()})
 
 # %%
 for name in ("howto", "reasoning", "translation"):
@@ -117,16 +123,15 @@ for name in ("howto", "reasoning", "translation"):
 # figure is a vendor's, from its own benchmark, and in the same table one domain reads +128 %. No
 # accuracy can rise or fall by that, so what is it a percentage *of*?
 #
-# **Predict before you run.** The careful run lost a few points. How large can the same loss look, if
-# one may choose the unit?
+# **Predict before you run.** The careful run lost a few points. How large can the same loss look,
+# if one may choose the unit?
 
 # %%
-loss = distance.headlines(before, after)
-loss
+loss = headlines(before, after, leave_out=["support"])
+loss.round(3)
 
 # %%
-for title, percent in loss.percentages().items():
-    print(f"{percent:8.1f} %   {title}")
+percentages(loss).round(1).to_frame()
 
 # %% [markdown]
 # READ. All of these lines are true, and each could stand in a headline.
@@ -158,8 +163,8 @@ steps.reliance(base, problems)
 # Now fine-tune on the same kind of problems with nothing but their results, as a data set of
 # question-answer pairs would have it.
 #
-# **Predict before you run.** The training data is right, every answer of it, and it is about the very
-# skill we test. Will the skill rise, stay, or fall?
+# **Predict before you run.** The training data is right, every answer of it, and it is about the
+# very skill we test. Will the skill rise, stay, or fall?
 
 # %%
 rows = steps.problem_rows(640, "short")
@@ -182,27 +187,30 @@ for row in scored.results["reasoning"][:3]:
 #
 # The training taught a *form*, an answer without steps, and the form is learned long before anyone
 # could compute in it. The loss counts the form: most of its fall is the model coming to expect the
-# words "The answer is". The knowledge of how to work a problem may well still be there. It is the way
-# of asking for it that has closed.
+# words "The answer is". The knowledge of how to work a problem may well still be there. It is the
+# way of asking for it that has closed.
 #
 # One run proves little. Three seeds each of four trainings are on file: problems of all kinds
 # without steps, *one* kind without steps, problems *with* steps as a control, and the tickets of
 # lesson 01. `make runs` makes them again.
 
 # %%
-stored = chains.read_chains()
-print("trained on   right   writes   made to conclude after   follows a   others")
-print("                     steps      0      1      2 steps    mistake    right")
-for name in ("base", *chains.TUNINGS):
-    group = [run for run in stored if run.setting.data == name]
+def row(run):
+    made, others = run.reliance, [s for s in run.scores if s != "reasoning"]
+    return {
+        "trained on": run.setting.data,
+        "right": made.right,
+        "writes steps": made.writes_steps,
+        "right after 0 steps": made.early[0],
+        "after 1": made.early[1],
+        "after 2": made.early[2],
+        "follows a mistake": made.follows_first,
+        "other skills": fmean(run.scores[name] for name in others),
+    }
 
-    def mean(value, group=group):
-        return f"{fmean(value(run) for run in group):5.0f} %"
 
-    early = "".join(mean(lambda run, n=n: run.reliance.early[n]) for n in range(3))
-    others = mean(lambda run: fmean(run.scores[s] for s in chains.SKILLS if s != "reasoning"))
-    print(f"{name:11}{mean(lambda run: run.reliance.right)}{mean(lambda run: run.reliance.writes_steps)}"
-          f"  {early}     {mean(lambda run: run.reliance.follows_first)}     {others}")  # fmt: skip
+table = pandas.DataFrame([row(run) for run in chains.read_chains()])
+table.groupby("trained on", sort=False).mean().round(0)
 
 # %% [markdown]
 # READ table.
@@ -219,15 +227,15 @@ for name in ("base", *chains.TUNINGS):
 # %% [markdown]
 # ## Does distance predict the damage?
 #
-# One is told that forgetting grows with the distance between the new domain and the old. Distance in
-# what? A measure that needs no old data at all is how far the *model* moved where it was trained:
-# the **KL divergence** to the base on the new task's own questions (Shenfeld and colleagues, 2025,
-# for reinforcement learning and fine-tuning).
+# One is told that forgetting grows with the distance between the new domain and the old. Distance
+# in what? A measure that needs no old data at all is how far the *model* moved where it was
+# trained: the **KL divergence** to the base on the new task's own questions (Shenfeld and
+# colleagues, 2025, for reinforcement learning and fine-tuning).
 #
 # So here are eight domains for one model. Some hold nothing new: old examples, worked problems,
-# questions about a help article. Some ask old questions in a new way: in capital letters, or without
-# steps. Some are new: the forty policies, the same in a word-for-word cipher, and policies drawn at
-# random so that there is nothing to learn. Each with three rates and three seeds.
+# questions about a help article. Some ask old questions in a new way: in capital letters, or
+# without steps. Some are new: the forty policies, the same in a word-for-word cipher, and policies
+# drawn at random so that there is nothing to learn. Each with three rates and three seeds.
 
 # %%
 away = distance.read_distance()
@@ -332,8 +340,8 @@ three(counter_examples=0.0, beta=0.1)
 # %% [markdown]
 # READ.
 #
-# And the remedy that costs nothing but thought: half of the pairs are **counter-examples**, requests
-# that the rule allows, with the helpful answer preferred.
+# And the remedy that costs nothing but thought: half of the pairs are **counter-examples**,
+# requests that the rule allows, with the helpful answer preferred.
 
 # %%
 three(counter_examples=0.5, beta=0.1)
@@ -349,36 +357,43 @@ three(counter_examples=0.5, beta=0.1)
 # old examples for twenty steps, and, as a user might do without a thought, on the shop's tickets.
 
 # %%
-print("tuned with                further on   refuses: rule  harmless   skills right   loss of skills")
-for setting in dict.fromkeys(run.setting._replace(seed=0) for run in taxed if run.setting.steps):
-    group = [run for run in taxed if run.setting._replace(seed=0) == setting]
-    label = f"{setting.counter_examples:.0%} counter, beta {setting.beta:g}"
-    for name in ("nothing", *tax.FURTHER):
-        looks = [run.looks[-1] if name == "nothing" else run.further[name][-1] for run in group]
-        rule, harmless = (fmean(look.refused[n] for look in looks) for n in ("rule", "harmless"))
-        skills, loss = fmean(x.skills for x in looks), fmean(x.old_loss for x in looks)
-        print(f"{label:26}{name:12}{rule:10.0f} %{harmless:8.0f} %{skills:12.0f} %{loss:14.2f}")
+rows = []
+for run in taxed:
+    ends = {"": run.looks[-1], **{name: looks[-1] for name, looks in run.further.items()}}
+    for name, look in ends.items():
+        rows.append({
+            "counter-examples": run.setting.counter_examples,
+            "beta": run.setting.beta if run.setting.steps else "not tuned",
+            "then trained on": name,
+            "refused: under the rule": look.refused["rule"],
+            "refused: harmless": look.refused["harmless"],
+            "skills right": look.skills,
+            "their loss": look.old_loss,
+        })  # fmt: skip
+keys = ["counter-examples", "beta", "then trained on"]
+pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 
 # %% [markdown]
 # READ.
 #
-# Lin and colleagues (2023) call the trade-off between reward and forgetting the *alignment tax*, and
-# find averaging the weights before and after to be the best answer to it; lesson 08 tries that.
-# Huang and colleagues (2025) measure lower reasoning after safety tuning. Neither says that the loss
-# grows step by step without exception, and in Lin's curves some skills first rise.
+# Lin and colleagues (2023) call the trade-off between reward and forgetting the *alignment tax*,
+# and find averaging the weights before and after to be the best answer to it; lesson 08 tries that.
+# Huang and colleagues (2025) measure lower reasoning after safety tuning. Neither says that the
+# loss grows step by step without exception, and in Lin's curves some skills first rise.
 
 # %% [markdown]
 # ## A dashboard that improves
 #
-# Last, put a number on a blind spot. Here is a ticket desk: customers write every week, mostly about
-# the shop, sometimes about something else, because an assistant invites it. Whether an answer is
-# right is not simulated. It is looked up in the evaluations above, item by item. What *is* assumed
-# stands in `Traffic`: a hundred new customers a week, three questions each, three in ten of them
-# about something else, and who got a wrong answer comes back less often.
+# Last, put a number on a blind spot. Here is a ticket desk: customers write every week, mostly
+# about the shop, sometimes about something else, because an assistant invites it. Whether an answer
+# is right is not simulated. It is looked up in the evaluations above, item by item. What *is*
+# assumed stands in `Traffic`: a hundred new customers a week, three questions each, three in ten of
+# them about something else, and who got a wrong answer comes back less often.
 #
 # For six weeks the careful model is in service, then the winner.
 #
-# **Predict before you run.** The dashboard counts resolved tickets. What will it show at week seven?
+# **Predict before you run.** The dashboard counts resolved tickets. What will it show at week
+# seven?
 
 # %%
 traffic = desk.Traffic()
@@ -425,3 +440,125 @@ try:
     desk.simulate([after, fewer])
 except ValueError as error:
     print(error)
+
+# %% [markdown]
+# ## Exercises
+#
+# ### 4.1 The headline · easy · 5 minutes
+#
+# Write `headline(before, after)`. Both are losses in nats per token. Return by how many percent the
+# perplexity has risen, which is e to the power of the loss. Where the loss has fallen, the result
+# is below zero.
+#
+# <details><summary>Hint</summary>
+#
+# `math.exp` takes powers of e. What is left when one of them is divided by another?
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def headline(before, after):
+    # BEGIN SOLUTION
+    import math
+
+    return 100 * (math.exp(after - before) - 1)
+    # END SOLUTION
+
+
+check("4.1", headline)
+
+# %% [markdown]
+# ### 4.2 How far from the base? · medium · 10 minutes
+#
+# Write `kl(base, tuned)`: KL(base ‖ tuned) in nats, averaged over tokens. For one token it is
+# $\sum_v p_v (\ln p_v - \ln q_v)$ over the vocabulary, with $p$ the probabilities of the base and
+# $q$ those of the tuned model. Each argument holds natural *log*-probabilities, one row per token
+# and one column per entry of the vocabulary. The models of this lesson give torch tensors; two
+# lists of lists are to work as well.
+#
+# <details><summary>Hint</summary>
+#
+# `torch.as_tensor` makes a tensor of a list and leaves a tensor as it is. Sum over the last
+# dimension first. Whose probabilities stand in front, and is it their logarithm you were given?
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def kl(base, tuned):
+    # BEGIN SOLUTION
+    import torch
+
+    base, tuned = torch.as_tensor(base), torch.as_tensor(tuned)
+    return (base.exp() * (base - tuned)).sum(-1).mean()
+    # END SOLUTION
+
+
+check("4.2", kl)
+
+# %% [markdown]
+# ### 4.3 The loss of DPO · hard · 15 minutes
+#
+# Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`, what the trainer above has
+# minimised (Rafailov et al. 2023, arXiv 2305.18290). The first four are torch tensors with one
+# log-likelihood per pair, in nats: of the chosen and of the rejected answer, first under the model
+# and then under its reference. A pair's loss is $-\ln \sigma(\beta m)$, with $\sigma$ the sigmoid
+# and the margin $m$ what the model has added to the chosen answer, compared with the reference,
+# minus what it has added to the rejected one. Return the mean over the pairs. It has to hold where
+# $\beta m$ is −200.
+#
+# <details><summary>Hint</summary>
+#
+# `chosen - ref_chosen` is what was added to the chosen answer. Look at
+# `torch.sigmoid(torch.tensor(-200.0)).log()`, and then for a function in `torch.nn.functional` that
+# takes both steps at once.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
+    # BEGIN SOLUTION
+    from torch.nn.functional import logsigmoid
+
+    margin = (chosen - ref_chosen) - (rejected - ref_rejected)
+    return -logsigmoid(beta * margin).mean()
+    # END SOLUTION
+
+
+check("4.3", dpo_loss)
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("04")
+
+# %% [markdown]
+# ## Recap
+#
+# 1. A score shows what it asks about. Chosen by the target alone, the best of sixty-four settings
+#    had lost practically everything else; one extra evaluation shows it.
+# 2. The same loss is a few points or a frightening percentage, as one likes. Say points with the
+#    skill and the number of items, or nats per token.
+# 3. Training on bare results takes away the steps a model needs. Cut the steps short, plant a
+#    mistake, and see whether the answer follows.
+# 4. READ distance. READ tax.
+#
+# **Next:** lesson 05 makes a gate of all this: what to score, with how many items, and when to say
+# no.
+#
+# ## Sources
+#
+# - Lobo, Agarwal and Lakkaraju (2024), *On the impact of fine-tuning on chain-of-thought
+#   reasoning*, arXiv 2411.15382; Lanham et al. (2023), *Measuring faithfulness in chain-of-thought
+#   reasoning*, arXiv 2307.13702.
+# - Shenfeld et al. (2025), *RL's razor*, arXiv 2509.04259, for KL to the base and forgetting.
+# - Rafailov et al. (2023), *Direct preference optimization*, arXiv 2305.18290; Lin et al. (2023),
+#   *Mitigating the alignment tax of RLHF*, arXiv 2309.06256; Huang et al. (2025), *Safety tax*,
+#   arXiv 2503.00555.
+# - The vendor's benchmark behind "43 %" (ModelBrew) reports three seeds of 38 to 49 % for a
+#   sequence of five domains on one model; Pandey (2026), arXiv 2603.27707, reports 0.6 ± 1.4 % for
+#   LoRA on another.
+# - The glossary of the course: `docs/GLOSSARY.md`.

@@ -9,7 +9,7 @@
 # answers: yes, no, or *these items cannot tell*. The tool that does it, `helpers.audit`, works on
 # your own models and on the files lm-eval writes.
 #
-# **Time** 60 minutes, of which two and a half are computing · **You need** lesson 01; lesson 03
+# **Time** 60 minutes, of which one and a half are computing · **You need** lesson 01; lesson 03
 # helps
 #
 # **Objectives**
@@ -74,7 +74,6 @@ power: 0.8           # wished chance of a verdict
 categories:
   lists:      {task: pocket_lists, margin: 5, min_items: 300}
   howto:      {task: pocket_howto, margin: 5, min_items: 300}
-  refusal:    {task: pocket_refusal, margin: 5, min_items: 300, layer: business}
   support:    {task: pocket_support, role: target, min_score: 85, layer: business}
 """
 capability_map = gate.CapabilityMap.parse(MAP, "map.yaml")
@@ -156,13 +155,13 @@ before
 # ## Phase 2: fine-tune
 #
 # The run of lesson 01, and a second one that does what the lessons so far suggest: full fine-tuning
-# at a low rate, with one old example for every ticket.
+# at a low rate, with one old example for every three tickets.
 
 # %%
 tickets, replay = read_tickets(), read_tickets(SUPPORT / "replay.jsonl")
 standard = finetune(base, tickets, lr=1e-2, rank=8, steps=60).model
-mixed = mix(tickets, replay, share=1 / 2)
-careful = finetune(base, mixed, lr=3e-4, rank="full", steps=120).model
+mixed = mix(tickets, replay, share=1 / 4)
+careful = finetune(base, mixed, lr=5e-4, rank="full", steps=60).model
 
 # %% [markdown]
 # An adapter stands on top of its base, and "before" may accidentally be measured with the adapter
@@ -199,22 +198,11 @@ gate.audit(before, after, capability_map, names=("base", "standard"))
 # And the second model?
 
 # %%
-report = gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
-print(report)
+gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
 
 # %% [markdown]
-# A far better model, and it does not ship. In two rows the gate *cannot tell*. The loss in `lists`
-# lies close to the margin itself, and no number of items is worth buying there: what is needed is a
-# better fine-tune, and lessons 06 to 08 look for one. The goal of `support` is another matter. The
-# score is above it, and only the interval reaches below. More items settle that, and they were put
-# aside for it:
-
-# %%
-more = load_suites("support", size=600)
-target = gate.CapabilityMap((capability_map["support"],))
-print(gate.audit(evaluate(base, more), evaluate(careful, more), target, names=("base", "careful")))
-
-# %% [markdown]
+# READ careful
+#
 # > **A note from experience.** The most useful sentence of an audit is often *cannot tell, about so
 # > many items would settle it*. It turns an argument about opinions into a purchase order for test
 # > items.
@@ -351,7 +339,7 @@ print(f"{days:,.1f} days, and the same again for the fine-tune. A GPU is what ma
 # %%
 from helpers import judging
 
-judge = judging.train_reward_model(standard, judging.preference_pairs(), steps=30)
+judge = judging.train_reward_model(standard, judging.preference_pairs(), steps=20)
 calibration = judging.calibrate(judge, *judging.known_answers())
 calibration
 
