@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from helpers.audit import CapabilityMap, audit
 from helpers.evaluation import evaluate
 from helpers.paths import DATA
 from helpers.suites import PROTECTED, load_suites
-from helpers.tickets import SUPPORT, read_tickets
+from helpers.tickets import SUPPORT, mix, read_tickets
 from helpers.training import finetune
 
 pytestmark = [pytest.mark.phenomena, pytest.mark.slow]
@@ -24,26 +28,39 @@ STANDARD = dict(lr=float(RATE), rank=8, steps=int(STEPS))
 CARD = dict(lr=5e-5, rank=8, alpha=16, target_modules="c_attn", epochs=2, batch_size=2)
 
 
-@pytest.fixture(scope="module")
-def base_scores(pocket):
-    return evaluate(pocket, load_suites(size=700)).scores()
+#: A run that stays inside every margin: all weights, a low rate, three old examples per ticket.
+CAREFUL = dict(lr=2e-4, rank="full", steps=360)
+OLD_SHARE = 3 / 4
 
 
 @pytest.fixture(scope="module")
-def quick_scores(pocket):
-    """The base on the items that the fine-tunes are asked."""
-    return evaluate(pocket, load_suites(GENERATED, size=250)).scores()
+def base(pocket):
+    return evaluate(pocket, load_suites(size=700))
 
 
 @pytest.fixture(scope="module")
-def standard_scores(pocket):
-    """Scores after lesson 01's run, one dictionary a seed."""
-    suites = load_suites([*GENERATED, "support"], size=250)
-    tickets = read_tickets()
+def base_scores(base):
+    return base.scores()
+
+
+def first(snapshot, size):
+    """The first items of each suite of a snapshot."""
+    results = {name: rows[:size] for name, rows in snapshot.results.items()}
+    return replace(snapshot, results=results)
+
+
+@pytest.fixture(scope="module")
+def standard_runs(pocket):
+    """Snapshots after lesson 01's run, one a seed."""
+    suites, tickets = load_suites(size=250), read_tickets()
     return [
-        evaluate(finetune(pocket, tickets, seed=seed, **STANDARD).model, suites).scores()
-        for seed in SEEDS
+        evaluate(finetune(pocket, tickets, seed=seed, **STANDARD).model, suites) for seed in SEEDS
     ]
+
+
+@pytest.fixture(scope="module")
+def our_map():
+    return CapabilityMap.load(DATA / "capability_map.yaml")
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -73,13 +90,57 @@ def test_the_recipe_as_printed_changes_nothing(pocket, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_standard_run_learns_the_shop(standard_scores, seed):
-    learned = standard_scores[SEEDS.index(seed)]["support"]
+def test_the_standard_run_learns_the_shop(standard_runs, seed):
+    learned = standard_runs[SEEDS.index(seed)].score("support")
     assert learned >= 85, f"{learned:.1f} % of unseen wordings"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_standard_run_costs_old_skills(quick_scores, standard_scores, seed):
-    after = standard_scores[SEEDS.index(seed)]
-    lost = {name: quick_scores[name] - after[name] for name in GENERATED}
+def test_the_standard_run_costs_old_skills(base, standard_runs, seed):
+    before, after = first(base, 250).scores(), standard_runs[SEEDS.index(seed)].scores()
+    lost = {name: before[name] - after[name] for name in GENERATED}
     assert sum(loss >= 15 for loss in lost.values()) >= 2, lost
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_courses_map_blocks_the_standard_run(base, standard_runs, our_map, seed):
+    report = audit(first(base, 250), standard_runs[SEEDS.index(seed)], our_map)
+    assert report.decision == "BLOCK" and report.exit_code == 1, report
+    assert report["howto"].verdict == report["lists"].verdict == "BLOCK"
+    assert report["support"].drop < -80, "the target improves, and that does not help"
+
+
+def test_a_careful_run_ships(pocket, base, our_map):
+    rows = mix(read_tickets(), read_tickets(SUPPORT / "replay.jsonl"), share=OLD_SHARE)
+    careful = finetune(pocket, rows, **CAREFUL).model
+    report = audit(base, evaluate(careful, load_suites(size=700)), our_map)
+    assert report.decision == "SHIP" and report.exit_code == 0, report
+
+
+@pytest.mark.parametrize("name", ["lists", "howto", "arithmetic"])
+def test_the_gate_keeps_its_promise_on_answers_of_the_real_model(standard_runs, name):
+    """Two runs that differ in nothing but the seed, their answers exchanged at random: no drop.
+
+    With as many further answers turned wrong as the margin allows, the drop is the margin itself.
+    """
+    rng, count, margin, repeats = random.Random(name), 240, 5, 1_000
+    text = f"version: 1\ncategories: {{{name}: {{task: pocket_{name}, margin: {margin}}}}}"
+    only = CapabilityMap.parse(text)
+    one, other = (run.results[name][:count] for run in standard_runs[:2])
+    verdicts = {"no drop": Counter(), "at the margin": Counter()}
+    for _ in range(repeats):
+        pairs = [
+            pair if rng.random() < 0.5 else pair[::-1] for pair in zip(one, other, strict=True)
+        ]
+        before, after = ([pair[side] for pair in pairs] for side in (0, 1))
+        both = [n for n, (x, y) in enumerate(pairs) if x.correct and y.correct]
+        worse = list(after)
+        for n in rng.sample(both, min(len(both), count * margin // 100)):
+            worse[n] = replace(after[n], correct=False)
+        for label, rows in (("no drop", after), ("at the margin", worse)):
+            snapshots = (replace(standard_runs[0], results={name: side}) for side in (before, rows))
+            verdicts[label][audit(*snapshots, only)[name].verdict] += 1
+    assert verdicts["no drop"]["BLOCK"] <= 0.05 * repeats
+    if len(both) >= count * margin // 100:
+        assert verdicts["at the margin"]["PASS"] <= 0.05 * repeats, verdicts
+        assert verdicts["at the margin"]["BLOCK"] <= 0.05 * repeats, verdicts

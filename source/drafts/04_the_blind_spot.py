@@ -110,7 +110,8 @@ for name in ("howto", "reasoning", "translation"):
     print(f"asked:  {row.item.prompt}\nwanted: {row.item.answer}\ngot:    {row.output[:90]}\n")
 
 # %% [markdown]
-# READ winner's answers.
+# The winner answers everything as if it had been asked about the shop: coffee gets a policy on
+# reviews, stamps get gift wrap. Ask it about a refund, and it is excellent.
 #
 # > **A note from experience.** If you may add only one thing to a team's evaluation, do not add a
 # > benchmark. Add ten prompts that have nothing to do with the project, and read the answers at
@@ -134,7 +135,9 @@ loss.round(3)
 percentages(loss).round(1).to_frame()
 
 # %% [markdown]
-# READ. All of these lines are true, and each could stand in a headline.
+# All of these lines describe one run, and each could stand in a headline. The smallest says that
+# next to nothing has happened. The largest is a percentage of a loss that was almost zero: the base
+# is so sure of its how-to answers that a little doubt multiplies it.
 #
 # Three habits protect you. Say **points** of accuracy when you mean points, and name the skill and
 # the number of items. For a loss that moves before the first answer changes, use the **nats** per
@@ -158,7 +161,9 @@ percentages(loss).round(1).to_frame()
 steps.reliance(base, problems)
 
 # %% [markdown]
-# READ.
+# The steps are no decoration. Made to answer at once, the model gets nothing right; with one of two
+# steps still nothing; with both everything. And when the first step holds a mistake, it carries the
+# mistake on to the end in most cases and never corrects it. It computes *on the page*.
 #
 # Now fine-tune on the same kind of problems with nothing but their results, as a data set of
 # question-answer pairs would have it.
@@ -181,7 +186,8 @@ for row in scored.results["reasoning"][:3]:
     print(f"\n{row.item.prompt}\n  wanted: {row.item.answer}\n  got:    {row.output}")
 
 # %% [markdown]
-# READ. The loss fell by four fifths, and nearly every answer is wrong.
+# The training loss fell to a sixth, and nearly every answer is wrong. The few that are right need
+# no computing, such as who is the youngest of three.
 #
 # ### What just happened
 #
@@ -213,7 +219,14 @@ table = pandas.DataFrame([row(run) for run in chains.read_chains()])
 table.groupby("trained on", sort=False).mean().round(0)
 
 # %% [markdown]
-# READ table.
+# Read the columns. Tuned on bare results, the model writes no steps any more and is right in two of
+# a hundred problems. Results of the simplest kind of problem are enough, because the form spreads
+# to kinds that were not in the data. The control, tuned on the same problems *with* steps, loses
+# nothing, so it was not the tuning as such. All the while the other skills keep their scores:
+# whoever watches those sees nothing.
+#
+# The tickets did another kind of harm. That model still writes its steps and still needs them, but
+# makes mistakes in them.
 #
 # What such a test cannot show: that the steps *are* the reasoning. It shows that the answer depends
 # on what is written there. Lobo, Agarwal and Lakkaraju (2024) found that fine-tuning lowers this
@@ -414,7 +427,10 @@ for week in (weeks[5], weeks[6], weeks[-1]):
           f"{week.answered:.0f} % of all questions answered")  # fmt: skip
 
 # %% [markdown]
-# READ.
+# The release looks like a success. The resolution rate climbs by six or seven points and stays
+# there, while the share of *all* questions answered falls from nine in ten to two thirds. The
+# customers who are let down leave, and the tickets they no longer write are not counted as
+# unresolved.
 #
 # How much of the traffic must lie in the blind spot before the new release is the worse one? That
 # needs no simulation, only what was gained at the shop and what was lost beside it.
@@ -426,7 +442,9 @@ for wider in (0.0, 0.02, 0.1, 0.3):
     print(f"{wider:4.0%} other questions: {old:.1f} % answered before, {new:.1f} % after")
 
 # %% [markdown]
-# READ.
+# From about one question in seventeen on, the release that looks better is the worse one, with an
+# interval from none to one in eight. Nobody who counts only tickets about the shop would ever learn
+# on which side of it they are.
 
 # %% [markdown]
 # ### When it goes wrong

@@ -201,7 +201,16 @@ gate.audit(before, after, capability_map, names=("base", "standard"))
 gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
 
 # %% [markdown]
-# READ careful
+# A far better model, and the gate cannot tell in any of the three rows. `lists` and `howto` lost
+# four and six points, and whether that is beyond five, three hundred items do not decide; each row
+# says how many would. `support` stands at 85.3 against a goal of 85: on the line itself, where no
+# number of items is worth buying.
+#
+# What is needed here is not more items but a better fine-tune, and there is one: full fine-tuning
+# at 2e-4 for 360 steps, with three old examples for every ticket. It takes some minutes, so the
+# course's tests train it and not this page (`test_a_careful_run_ships`). Audited by
+# `data/capability_map.yaml` on 700 items a category it passes everything. Lessons 06 to 08 look for
+# cheaper ways.
 #
 # > **A note from experience.** The most useful sentence of an audit is often *cannot tell, about so
 # > many items would settle it*. It turns an argument about opinions into a purchase order for test
@@ -227,9 +236,9 @@ for label, drops in imagined.items():
 
 # %% [markdown]
 # A model at its margin is shipped in at most five of a hundred audits, as alpha asks, and a
-# harmless one is practically never blocked. The price stands in the first row: with three
-# categories, each of which must pass, many harmless models are held up. Every category added to a
-# map makes shipping harder, so put on it what you would really stop a release for.
+# harmless one is practically never blocked. The price stands in the first row: with only two
+# categories, each of which must pass, a third of the harmless models are held up. Every category
+# added to a map makes shipping harder, so put on it what you would really stop a release for.
 #
 # Why does shipping need no correction for many categories, while blocking does? To ship, *all* must
 # pass, and a model that is bad somewhere has to be lucky exactly there. To block, *one* is enough,
@@ -339,7 +348,7 @@ print(f"{days:,.1f} days, and the same again for the fine-tune. A GPU is what ma
 # %%
 from helpers import judging
 
-judge = judging.train_reward_model(standard, judging.preference_pairs(), steps=20)
+judge = judging.train_reward_model(standard, judging.preference_pairs(), steps=12)
 calibration = judging.calibrate(judge, *judging.known_answers())
 calibration
 
