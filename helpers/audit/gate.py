@@ -54,7 +54,9 @@ class Row:
         adjusted: scores before and after as a share of what guessing leaves to be known.
         p_regressed: Holm-adjusted p-value against "nothing changed", over the protected rows.
         needed: items that would probably settle it; None where it is settled, or no number would.
-        lost, gained: numbers of answers that turned wrong and right.
+        binary: whether an item is either right or wrong.
+        lost, gained: numbers of answers that turned wrong and right; for other scores, that fell
+            and rose.
         notes: what else should be known before the verdict is believed.
     """
 
@@ -72,6 +74,7 @@ class Row:
     design_effect: float = 1.0
     p_regressed: float | None = None
     needed: int | None = None
+    binary: bool = True
     lost: int = 0
     gained: int = 0
     lost_examples: tuple[Flip, ...] = ()
@@ -337,6 +340,7 @@ class _Comparison:
             design_effect=self.pair.design_effect,
             p_regressed=self.p_regressed,
             needed=self.needed(alpha, power) if verdict == "INCONCLUSIVE" else None,
+            binary=self.pair.binary,
             lost=len(lost),
             gained=len(gained),
             lost_examples=tuple(lost[: self.examples]),

@@ -8,7 +8,7 @@ import math
 
 from .. import tables
 from .gate import AuditReport, Flip, Row
-from .words import DECISIONS, interval, shown, why
+from .words import DECISIONS, flipped, interval, p_value, shown, why
 
 #: Each verdict has a sign and a word besides its colour.
 SIGNS = {
@@ -29,6 +29,7 @@ STYLE = """
 .audit td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .audit thead th:nth-child(n+2):nth-child(-n+5) { text-align: right !important; }
 .audit .verdict { font-weight: 600; white-space: nowrap; }
+.audit td.why { min-width: 14em; }
 .audit img { display: block; }
 .audit details { margin: .4em 0; } .audit summary { cursor: pointer; }
 .audit pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4;
@@ -44,7 +45,9 @@ STYLE = """
   .audit td[data-label]::before { content: attr(data-label) ": "; color: #4a4a4a; }
 }
 @media print {
-  .audit { font-size: 10pt; } .audit tr, .audit pre { break-inside: avoid; }
+  .audit { font-size: 9pt; } .audit .verdict, .audit td.number { white-space: normal; }
+  .audit td.why { min-width: 11em; } .audit img { width: 110px; height: auto; }
+  .audit tr, .audit pre { break-inside: avoid; }
   .audit thead { display: table-header-group; }
 }
 """
@@ -70,7 +73,7 @@ def as_fragment(report: AuditReport) -> str:
     regressed = ""
     if report.regressed:
         names = ", ".join(
-            f"{html.escape(row.category.name)} (p&nbsp;=&nbsp;{row.p_regressed:.2g})"
+            f"{html.escape(row.category.name)} ({html.escape(p_value(row.p_regressed))})"
             for row in report.regressed
         )
         regressed = f"<p>Dropped, whatever the margin, after Holm&rsquo;s correction: {names}.</p>"
@@ -97,8 +100,6 @@ def _row(row: Row, reach: tuple[float, float]) -> str:
     guess = ""
     if row.adjusted:
         guess = f" Above guessing: {row.adjusted[0]:.0f} to {row.adjusted[1]:.0f} %."
-    if row.design_effect > 1:
-        guess += f" Alike items: {row.design_effect:.1f} count as one."
     cells = [
         ("items", f"{row.items:,}", "number"),
         ("before", f"{row.before:.1f}", "number"),
@@ -112,7 +113,7 @@ def _row(row: Row, reach: tuple[float, float]) -> str:
         f'<br><span class="small">{row.category.role}</span></th>{told}'
         f"<td>{_drawing(row, reach)}</td>"
         f'<td class="verdict" style="color:{colour}">{sign} {shown(row)}</td>'
-        f"<td>{html.escape(why(row) + guess)}</td></tr>"
+        f'<td class="why">{html.escape(why(row) + guess)}</td></tr>'
     )
 
 
@@ -157,16 +158,14 @@ def _drawing(row: Row, reach: tuple[float, float]) -> str:
 def _flips(row: Row) -> str:
     if not row.lost_examples and not row.gained_examples:
         return ""
-    parts = [_flip(flip, "wrong") for flip in row.lost_examples]
-    parts += [_flip(flip, "right") for flip in row.gained_examples]
+    turns = ("Turned wrong", "Turned right") if row.binary else ("Scored lower", "Scored higher")
+    parts = [_flip(flip, turns[0]) for flip in row.lost_examples]
+    parts += [_flip(flip, turns[1]) for flip in row.gained_examples]
     name = html.escape(row.category.name)
-    return (
-        f"<details><summary>{name}: {row.lost} answers turned wrong, {row.gained} right"
-        f"</summary>{''.join(parts)}</details>"
-    )
+    return f"<details><summary>{name}: {flipped(row)}</summary>{''.join(parts)}</details>"
 
 
 def _flip(flip: Flip, turned: str) -> str:
     lines = [flip.prompt, f"expected: {flip.target}", f"before: {flip.before}"]
     text = "\n".join([*lines, f"after: {flip.after}"])
-    return f"<p>Turned {turned}:</p><pre>{html.escape(text)}</pre>"
+    return f"<p>{turned}:</p><pre>{html.escape(text)}</pre>"

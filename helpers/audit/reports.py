@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from .gate import AuditReport, Row
 from .page import as_page
-from .words import DECISIONS, interval, shown, why
+from .words import DECISIONS, flipped, interval, p_value, shown, why
 
 
 def save(report: AuditReport, path: str | Path) -> Path:
@@ -43,8 +43,9 @@ def as_markdown(report: AuditReport) -> str:
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     lines += ["", f"Points of 100. Each end of an interval holds with {1 - report.alpha:.0%}."]
     if report.regressed:
-        names = ", ".join(f"{row.category.name} (p = {row.p_regressed:.2g})"
-                          for row in report.regressed)  # fmt: skip
+        names = ", ".join(
+            f"{row.category.name} ({p_value(row.p_regressed)})" for row in report.regressed
+        )
         lines += ["", f"Dropped, whatever the margin, after Holm's correction: {names}."]
     for row in report.rows:
         lines += [f"\n> **{row.category.name}:** {note}." for note in row.notes]
@@ -55,15 +56,15 @@ def as_markdown(report: AuditReport) -> str:
 
 def _folded(row: Row) -> list[str]:
     lines = [
-        f"<details><summary>{row.category.name}: {row.lost} answers turned wrong, {row.gained} "
-        "right</summary>",
+        f"<details><summary>{row.category.name}: {flipped(row)}</summary>",
         "",
     ]
-    for flips, turned in ((row.lost_examples, "wrong"), (row.gained_examples, "right")):
+    turns = ("Turned wrong", "Turned right") if row.binary else ("Scored lower", "Scored higher")
+    for flips, turned in zip((row.lost_examples, row.gained_examples), turns, strict=True):
         for flip in flips:
             told = f"{flip.prompt}\nexpected: {flip.target}\nbefore:   {flip.before}\n"
             told = f"{told}after:    {flip.after}".replace("```", "'''")  # would end the block
-            lines += [f"Turned {turned}:", "", "```text", told, "```", ""]
+            lines += [f"{turned}:", "", "```text", told, "```", ""]
     return [*lines, "</details>"]
 
 

@@ -25,7 +25,21 @@ def shown(row: Row) -> str:
     return f"{row.verdict} (warns only)" if warns else row.verdict
 
 
+def p_value(p: float) -> str:
+    """A p-value, such as "p = 0.0054"."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+def flipped(row: Row) -> str:
+    """How many items changed, and in which direction."""
+    if row.binary:
+        return f"{row.lost:,} answers turned wrong, {row.gained:,} right"
+    return f"{row.lost:,} items scored lower, {row.gained:,} higher"
+
+
 def why(row: Row) -> str:
     """The reason of a verdict, and what would settle it."""
     more = f" About {row.needed:,} items would settle it." if row.needed else ""
+    if row.design_effect >= 1.05:
+        more += f" Alike items: {row.design_effect:.1f} count as one."
     return f"{row.reason}.{more}"
