@@ -45,7 +45,7 @@ STYLE = """
   .audit td[data-label]::before { content: attr(data-label) ": "; color: #4a4a4a; }
 }
 @media print {
-  .audit { font-size: 9pt; } .audit .verdict, .audit td.number { white-space: normal; }
+  .audit { font-size: 8.5pt; } .audit th, .audit td { padding: .3em .4em; }
   .audit td.why { min-width: 11em; } .audit img { width: 110px; height: auto; }
   .audit tr, .audit pre { break-inside: avoid; }
   .audit thead { display: table-header-group; }
