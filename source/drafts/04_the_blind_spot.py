@@ -230,9 +230,9 @@ table.groupby("trained on", sort=False).mean().round(0)
 #
 # What such a test cannot show: that the steps *are* the reasoning. It shows that the answer depends
 # on what is written there. Lobo, Agarwal and Lakkaraju (2024) found that fine-tuning lowers this
-# kind of dependence on average over four data sets, with models a thousand times larger than ours.
-# How it changes with model size and with distance is not settled; an often repeated sentence about
-# "small models more, and growing with distance" is not in that paper's abstract.
+# kind of dependence on average over four data sets, with models thousands of times larger than
+# ours. How it changes with model size and with distance is not settled; an often repeated sentence
+# about "small models more, and growing with distance" is not in that paper's abstract.
 #
 # > **Common gotcha.** A benchmark that reads only the final answer, and a fine-tune whose data has
 # > only final answers, look like a perfect match. They agree on the one thing that does not matter.
@@ -289,7 +289,15 @@ print("and the old skills' loss against how much was *learned*:")
 print(f"{'all runs':12} {distance.rank_correlation(away, target_loss, forgotten)}")
 
 # %% [markdown]
-# READ.
+# Over all runs the two go together closely. Within a domain the coefficient is nearly 1, and that
+# says least: a higher rate gives more of both. At one and the same rate the domains still line up,
+# though eight domains leave the interval wide. How much was *learned* orders the runs less well: a
+# cipher and random answers are hardly learned and cost much.
+#
+# So the distance ranks the damage. It does not measure it. Look at the figure where the KL is
+# between 1 and 2: there the policies, which can be learned, cost about a tenth of what random
+# answers cost. And replaying old examples at too high a rate costs something although the model
+# hardly moves. Use the KL as a warning that needs no old data, and an audit for the verdict.
 
 # %% [markdown]
 # ## The tax on alignment
@@ -319,7 +327,10 @@ for name, share in tax.refused(scored).items():
     print(f"{name:11} refused {tax.refused(was)[name]:4.0f} % before, {share:4.0f} % after")
 
 # %% [markdown]
-# READ.
+# The metric of the project is met within fifteen steps: nearly every request under the rule is
+# refused, none was before. And so is every harmless one, the lamp to be cleaned with them. The
+# pairs never said where the rule ends. The trainer's own numbers look perfect, for they count only
+# pairs of its kind.
 #
 # Here is the same over sixty steps, three seeds, with every look on file.
 
@@ -351,7 +362,9 @@ def three(**wanted):
 three(counter_examples=0.0, beta=0.1)
 
 # %% [markdown]
-# READ.
+# The three lines part. By step ten or so the rule is obeyed, and with it every harmless request is
+# refused. Then the refusals reach questions that are not requests at all: how-to questions first,
+# and facts after them. Nothing in the metric asks to stop, since it stands at 100 % all the while.
 #
 # And the remedy that costs nothing but thought: half of the pairs are **counter-examples**,
 # requests that the rule allows, with the helpful answer preferred.
@@ -360,7 +373,9 @@ three(counter_examples=0.0, beta=0.1)
 three(counter_examples=0.5, beta=0.1)
 
 # %% [markdown]
-# READ.
+# With counter-examples the rule is learned more slowly, and the other two lines stay where they
+# were. It costs pairs that nobody would think of collecting if the metric is "harmful requests
+# refused".
 #
 # ### Can it be undone?
 #
@@ -387,7 +402,14 @@ keys = ["counter-examples", "beta", "then trained on"]
 pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 
 # %% [markdown]
-# READ.
+# Read it in two steps. The skills come back, with a hundred old examples and twenty steps, most of
+# the way or all of it. But the rule goes with the damage: not one of these examples asked for
+# anything under the rule, and after them it is gone or nearly so. Even the shop's tickets, which
+# nobody would suspect of anything, undo a good part of it in the runs where it sat loosely. A
+# larger beta holds the model nearer to its base, and less is lost to begin with.
+#
+# So the sentence to keep is not "it cannot be undone". It is: *what you repair afterwards may take
+# the alignment with it, so both must be in the audit*.
 #
 # Lin and colleagues (2023) call the trade-off between reward and forgetting the *alignment tax*,
 # and find averaging the weights before and after to be the best answer to it; lesson 08 tries that.
@@ -562,7 +584,10 @@ quiz("04")
 #    skill and the number of items, or nats per token.
 # 3. Training on bare results takes away the steps a model needs. Cut the steps short, plant a
 #    mistake, and see whether the answer follows.
-# 4. READ distance. READ tax.
+# 4. The distance of a model from its base, measured where it was trained, ranks the damage
+#    elsewhere without any old data. It is a warning and no verdict.
+# 5. A refusal score rises to 100 % while harmless requests are refused and skills fall.
+#    Counter-examples say where a rule ends, and later training may undo the rule itself.
 #
 # **Next:** lesson 05 makes a gate of all this: what to score, with how many items, and when to say
 # no.

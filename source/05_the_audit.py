@@ -265,8 +265,8 @@ def run_lm_eval(model, folder):
     """lm-eval's own results for one of our tasks, in a folder."""
     tasks = TaskManager(include_path=str(SUITES), include_defaults=False)
     found = simple_evaluate(
-        HFLM(pretrained=model, tokenizer=base.tokenizer, batch_size=60), task_manager=tasks,
-        tasks=["pocket_howto"], limit=60, bootstrap_iters=0,
+        HFLM(pretrained=model, tokenizer=base.tokenizer, batch_size=40), task_manager=tasks,
+        tasks=["pocket_howto"], limit=40, bootstrap_iters=0,
     )  # fmt: skip
     samples, tracker = found.pop("samples"), EvaluationTracker(output_path=str(folder))
     tracker.save_results_aggregated(results=found, samples=samples)
@@ -387,7 +387,7 @@ print(f"\na judge that only counts letters: kappa {length.kappa:.2f}")
 # that.
 
 # %%
-other = evaluate(standard, load_suites("howto", size=60), batch_size=30)
+other = evaluate(standard, load_suites("howto", size=20), batch_size=10)
 howto = gate.CapabilityMap.parse("version: 1\ncategories: {pocket_howto: {margin: 5}}")
 try:
     gate.audit(before, other, howto)
