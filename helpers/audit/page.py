@@ -41,7 +41,7 @@ STYLE = """
     clip: rect(0 0 0 0); }
   .audit tr { display: block; border-bottom: 2px solid #888; padding: .4em 0; }
   .audit tbody th, .audit td, .audit td.number { display: block; border: 0; padding: .1em .2em;
-    text-align: left; }
+    text-align: left !important; }
   .audit td[data-label]::before { content: attr(data-label) ": "; color: #4a4a4a; }
 }
 @media print {
@@ -106,14 +106,18 @@ def _row(row: Row, reach: tuple[float, float]) -> str:
         ("after", f"{row.after:.1f}", "number"),
         ("drop", html.escape(interval(row)), "number"),
     ]
-    told = "".join(f'<td class="{kind}" data-label="{label}">{text}</td>'
-                   for label, text, kind in cells)  # fmt: skip
+    # Aligned cell by cell: notebooks drop style sheets and align every cell to the right.
+    told = "".join(
+        f'<td class="{kind}" data-label="{label}" style="text-align:right">{text}</td>'
+        for label, text, kind in cells
+    )
+    left = 'style="text-align:left"'
     return (
-        f'<tr><th scope="row">{html.escape(row.category.name)}'
+        f'<tr><th scope="row" {left}>{html.escape(row.category.name)}'
         f'<br><span class="small">{row.category.role}</span></th>{told}'
         f"<td>{_drawing(row, reach)}</td>"
-        f'<td class="verdict" style="color:{colour}">{sign} {shown(row)}</td>'
-        f'<td class="why">{html.escape(why(row) + guess)}</td></tr>'
+        f'<td class="verdict" style="text-align:left;color:{colour}">{sign} {shown(row)}</td>'
+        f'<td class="why" {left}>{html.escape(why(row) + guess)}</td></tr>'
     )
 
 

@@ -200,6 +200,7 @@ for row in scored.results["reasoning"][:3]:
 # without steps, *one* kind without steps, problems *with* steps as a control, and the tickets of
 # lesson 01. `make runs` makes them again.
 
+
 # %%
 def row(run):
     made, others = run.reliance, [s for s in run.scores if s != "reasoning"]
