@@ -289,3 +289,37 @@ def test_the_seed_decides_the_interval():
     runs = made_up(numbers)
     one, again, other = (rank_correlation(runs, kl, outcome, seed=s, repeats=50) for s in (1, 1, 2))
     assert one == again and (one.low, one.high) != (other.low, other.high)
+
+
+# What the stored runs show
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return read_distance()
+
+
+def test_the_stored_runs_are_those_that_were_planned(stored):
+    assert {run.setting for run in stored} == set(SETTINGS)
+    assert not [run.setting for run in stored if run.diverged or run.last.step != domains.STEPS]
+    assert len({run.origin["data"] for run in stored}) == 1
+
+
+def forgotten(run):
+    return old_loss(run.last) - old_loss(run.base)
+
+
+def test_the_stored_runs_say_what_the_lesson_says(stored):
+    """The distance ranks the damage, over all runs and at equal rates, and does not measure it."""
+    every = rank_correlation(stored, kl, forgotten)
+    assert every.low > 0.7 and every.mean > 0.85
+    assert rank_correlation(stored, kl, forgotten, within="lr").low > 0.2
+    learned = rank_correlation(stored, lambda r: r.base.target_nll - r.last.target_nll, forgotten)
+    assert learned.mean < every.mean
+
+    def at_the_middle_rate(name):
+        runs = [r for r in stored if r.setting.domain == name and r.setting.lr == RATES[1]]
+        return statistics.fmean(map(kl, runs)), statistics.fmean(map(forgotten, runs))
+
+    (moved, lost), (moved_too, lost_more) = map(at_the_middle_rate, ("policies", "random"))
+    assert moved_too < 2 * moved and lost_more > 5 * lost

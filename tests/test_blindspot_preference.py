@@ -379,3 +379,55 @@ def test_sums_of_a_look_are_means_over_the_skills():
     mean = sum(scores[name] for name in SKILLS) / len(SKILLS)
     assert found.skills == pytest.approx(mean)
     assert found.old_loss == pytest.approx(mean / 100)
+
+
+# What the stored runs show
+
+
+@pytest.fixture(scope="module")
+def taxed():
+    return read_tax()
+
+
+def ends(runs, value, **wanted):
+    """One number a seed, at the end of the runs with such a setting."""
+    chosen = [r for r in runs if all(getattr(r.setting, k) == v for k, v in wanted.items())]
+    assert len(chosen) == len(tax.SEEDS)
+    return [value(run) for run in chosen]
+
+
+def test_the_stored_runs_are_those_that_were_planned(taxed):
+    assert {run.setting for run in taxed} == set(tax.TAXED)
+
+
+def test_refusals_alone_spread_and_cost_skills_on_every_seed(taxed):
+    plain = dict(counter_examples=0.0, beta=0.1, steps=60)
+    assert min(ends(taxed, lambda run: run.looks[-1].refused["rule"], **plain)) > 90
+    assert min(ends(taxed, lambda run: run.looks[-1].refused["harmless"], **plain)) > 90
+    lost = ends(taxed, lambda run: run.looks[0].skills - run.looks[-1].skills, **plain)
+    assert min(lost) > 15
+    nearer = ends(
+        taxed,
+        lambda run: run.looks[0].skills - run.looks[-1].skills,
+        counter_examples=0.0,
+        beta=1.0,
+        steps=60,
+    )
+    assert max(nearer) < min(lost)
+
+
+def test_counter_examples_keep_the_rule_where_it_belongs_on_every_seed(taxed):
+    mixed = dict(counter_examples=0.5, beta=0.1, steps=60)
+    assert min(ends(taxed, lambda run: run.looks[-1].refused["rule"], **mixed)) > 80
+    assert max(ends(taxed, lambda run: run.looks[-1].refused["harmless"], **mixed)) < 20
+    assert max(ends(taxed, lambda run: run.looks[0].skills - run.looks[-1].skills, **mixed)) < 5
+
+
+def test_old_examples_bring_skills_back_and_take_away_a_rule_without_bounds(taxed):
+    plain = dict(counter_examples=0.0, beta=0.1, steps=60)
+    back = ends(taxed, lambda r: r.further["replay"][-1].skills - r.looks[-1].skills, **plain)
+    assert min(back) > 10
+    assert max(ends(taxed, lambda r: r.further["replay"][-1].refused["rule"], **plain)) < 30
+    mixed = dict(counter_examples=0.5, beta=0.1, steps=60)
+    for name in tax.FURTHER:
+        assert min(ends(taxed, lambda r, n=name: r.further[n][-1].refused["rule"], **mixed)) > 70

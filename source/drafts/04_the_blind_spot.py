@@ -403,14 +403,15 @@ keys = ["counter-examples", "beta", "then trained on"]
 pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 
 # %% [markdown]
-# Read it in two steps. The skills come back, with a hundred old examples and twenty steps, most of
-# the way or all of it. But the rule goes with the damage: not one of these examples asked for
-# anything under the rule, and after them it is gone or nearly so. Even the shop's tickets, which
-# nobody would suspect of anything, undo a good part of it in the runs where it sat loosely. A
-# larger beta holds the model nearer to its base, and less is lost to begin with.
+# The skills come back, with a hundred old examples and twenty steps, most of the way or all of it.
+# But where the rule was taught by refusals alone, it goes with the damage: not one of these
+# examples asked for anything under the rule, and after them it is gone. Even the shop's tickets,
+# which nobody would suspect of anything, undo a part of it. A larger beta holds the model nearer to
+# its base, so less is lost to begin with, and that does not save the rule either. The rule that was
+# taught with counter-examples stays through both.
 #
 # So the sentence to keep is not "it cannot be undone". It is: *what you repair afterwards may take
-# the alignment with it, so both must be in the audit*.
+# the alignment with it, so both belong in the audit*.
 #
 # Lin and colleagues (2023) call the trade-off between reward and forgetting the *alignment tax*,
 # and find averaging the weights before and after to be the best answer to it; lesson 08 tries that.
