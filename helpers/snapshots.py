@@ -141,7 +141,7 @@ class Snapshot:
         results, hashes = {}, {}
         for name, rows in self.results.items():
             task = task_name(name)
-            samples = [_sample(number, row) for number, row in enumerate(rows)]
+            samples = [as_sample(number, row) for number, row in enumerate(rows)]
             lines = (json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
             path = folder / f"samples_{task}_{stamp}.jsonl"
             path.write_text("".join(lines), encoding="utf-8")
@@ -202,8 +202,16 @@ def document(item: Item) -> dict:
     return {**asdict(item), "choices": list(item.choices)}
 
 
-def _sample(number: int, row: ItemResult) -> dict:
-    """One line of lm-eval's samples file, with what only we measure in further fields."""
+def as_sample(number: int, row: ItemResult) -> dict:
+    """A result as one line of lm-eval's samples file, with what only we measure in further fields.
+
+    Args:
+        number: the item's place in its suite, from 0; lm-eval's `doc_id`.
+
+    Returns:
+        A dict that JSON can hold. Running text has no `exact_match`; `nll` is in nats, summed over
+        `tokens`; the hashes are made as lm-eval makes them.
+    """
     doc = document(row.item)
     sample = {
         "doc_id": number,

@@ -15,6 +15,8 @@ from playwright.sync_api import expect
 from helpers.paths import DATA
 from helpers.runs import read_runs, values
 from helpers.widgets.knobs import Stored, table, words
+from helpers.widgets.power import Plan
+from helpers.widgets.power import words as words_of_plan
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -131,6 +133,23 @@ def test_the_quiz_explains_a_wrong_and_a_right_answer(page):
         quiz.get_by_role("button", name="Check", exact=True).first.click()
         expect(feedback).to_contain_text(verdict)
         expect(feedback).to_contain_text(entry["options"][places[correct]]["why"])
+
+
+def test_the_power_curve_of_lesson_05_follows_its_sliders(browser, lab, course):  # noqa: F811
+    lesson = nbformat.read(ROOT / "lessons" / "05_the_audit.ipynb", as_version=4)
+    shown = [cell for cell in lesson.cells if cell.source == "PowerLab()"]
+    path = 'import sys\nsys.path.insert(0, "..")\nfrom helpers.widgets.power import PowerLab'
+    cells = [nbformat.v4.new_code_cell(path), nbformat.v4.new_code_cell(shown[0].source)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=lesson.metadata)
+    nbformat.write(notebook, course / "lessons" / "power.ipynb")
+    with opened(browser, lab, "power") as page:
+        assert page.evaluate(STATE)["errors"] == []
+        power = page.locator(".course-power")
+        told, before = power.get_by_role("status").first, source(power)
+        expect(told).to_have_text(words_of_plan(Plan(3, 250, 0.1)))
+        press(page, power, "items", "ArrowRight")
+        expect(told).to_have_text(words_of_plan(Plan(3, 500, 0.1)))
+        expect(power.locator("img").first).not_to_have_attribute("src", before)
 
 
 def test_a_page_without_widgets_shows_the_figures_and_their_words(browser, tmp_path):  # noqa: F811

@@ -8,7 +8,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from helpers.evaluation import evaluate
-from helpers.snapshots import Snapshot, _sample
+from helpers.snapshots import Snapshot, as_sample
 from helpers.suites import SUITES, load_suites
 
 GENERATED = ("facts", "reasoning", "lists")
@@ -59,7 +59,7 @@ def test_the_choices_are_the_same(both):
 def test_items_have_the_same_hashes_in_our_files(both):
     _, theirs, ours = both
     for sample, result in zip(theirs["pocket_facts"], ours.results["facts"], strict=True):
-        line = _sample(0, result)
+        line = as_sample(0, result)
         assert line["doc_hash"] == sample["doc_hash"]
         assert line["prompt_hash"] == sample["prompt_hash"]
         assert line["target_hash"] == sample["target_hash"]
