@@ -53,7 +53,7 @@ from helpers.widgets.ship import ShipGame
 # Eight learning rates, seven ranks and full fine-tuning, three seeds each: the run of lesson 01
 # (sixty steps of sixteen tickets, all linear layers, α twice the rank) with one or both of its
 # knobs turned. Each run was scored at four steps on thirty held-out items per capability. `make
-# runs` makes the files again; it takes two hours on two cores.
+# runs` makes the files again; it takes some hours on two cores.
 
 # %%
 runs = read_runs()

@@ -427,7 +427,8 @@ def test_old_examples_bring_skills_back_and_take_away_a_rule_without_bounds(taxe
     plain = dict(counter_examples=0.0, beta=0.1, steps=60)
     back = ends(taxed, lambda r: r.further["replay"][-1].skills - r.looks[-1].skills, **plain)
     assert min(back) > 10
-    assert max(ends(taxed, lambda r: r.further["replay"][-1].refused["rule"], **plain)) < 30
+    left = ends(taxed, lambda r: r.further["replay"][-1].refused["rule"], **plain)
+    assert sorted(left)[1] < 10, "on two of three seeds nothing is left of the rule"
     mixed = dict(counter_examples=0.5, beta=0.1, steps=60)
     for name in tax.FURTHER:
         assert min(ends(taxed, lambda r, n=name: r.further[n][-1].refused["rule"], **mixed)) > 70

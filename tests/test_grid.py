@@ -149,7 +149,8 @@ def test_every_job_can_be_sent_to_another_process(monkeypatch, tmp_path):
     monkeypatch.setattr(grid, "make_all", lambda jobs, path, workers: found.update({path: jobs}))
     monkeypatch.setattr("sys.argv", ["grid", "--folder", str(tmp_path), "--workers", "1"])
     grid.main()
-    assert [path.name for path in found] == ["grid.jsonl", "scale.jsonl", "inside.jsonl"]
+    names = ("grid", "scale", "inside", "chains", "distance", "tax")
+    assert [path.stem for path in found] == list(names)
     assert {path.parent for path in found} == {tmp_path}
     for jobs in found.values():
         assert pickle.loads(pickle.dumps(jobs)) == jobs

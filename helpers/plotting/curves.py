@@ -45,7 +45,7 @@ def lines(
         ]
         ax.plot(places, means, color=colour, linestyle=dashes, marker=marker, linewidth=2.2)
         ends.append((means[-1], label, colour))
-        told.append(f"{label} goes from {means[0]:.2g} to {means[-1]:.2g}")
+        told.append(f"{label} goes from {means[0]:.3g} to {means[-1]:.3g}")
     if zero:
         ax.axhline(0, color="#333333", linewidth=1)
     if whole_x:

@@ -405,10 +405,11 @@ pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 # %% [markdown]
 # The skills come back, with a hundred old examples and twenty steps, most of the way or all of it.
 # But where the rule was taught by refusals alone, it goes with the damage: not one of these
-# examples asked for anything under the rule, and after them it is gone. Even the shop's tickets,
-# which nobody would suspect of anything, undo a part of it. A larger beta holds the model nearer to
-# its base, so less is lost to begin with, and that does not save the rule either. The rule that was
-# taught with counter-examples stays through both.
+# examples asked for anything under the rule, and after them it is gone in nearly every run. The
+# shop's tickets, which nobody would suspect of anything, undo it too: with the small beta almost
+# wholly, with the larger one by a quarter. The rule that was taught with counter-examples stays
+# through both. (What the tickets cost in skills, they cost the untuned base as well: that is the
+# control in the first rows.)
 #
 # So the sentence to keep is not "it cannot be undone". It is: *what you repair afterwards may take
 # the alignment with it, so both belong in the audit*.
