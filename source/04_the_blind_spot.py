@@ -118,7 +118,7 @@ for name in ("howto", "reasoning", "translation"):
 # > every release.
 
 # %% [markdown]
-# ## One run, four numbers
+# ## One run, many numbers
 #
 # An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
 # figure is a vendor's, from its own benchmark, and in the same table one domain reads +128 %. No
@@ -404,12 +404,12 @@ pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 
 # %% [markdown]
 # The skills come back, with a hundred old examples and twenty steps, most of the way or all of it.
-# But where the rule was taught by refusals alone, it goes with the damage: not one of these
-# examples asked for anything under the rule, and after them it is gone in nearly every run. The
-# shop's tickets, which nobody would suspect of anything, undo it too: with the small beta almost
-# wholly, with the larger one by a quarter. The rule that was taught with counter-examples stays
-# through both. (What the tickets cost in skills, they cost the untuned base as well: that is the
-# control in the first rows.)
+# But where the rule was taught by refusals alone, it may go with the damage: not one of these
+# examples asked for anything under the rule, and after them nothing is left of it in four of the
+# six runs. The shop's tickets, which nobody would suspect of anything, undo it too: with the small
+# beta almost wholly, with the larger one by a third. The rule that was taught with counter-examples
+# holds, nearly, through both. (What the tickets cost in skills, they cost the untuned base as well:
+# that is the control in the first rows.)
 #
 # So the sentence to keep is not "it cannot be undone". It is: *what you repair afterwards may take
 # the alignment with it, so both belong in the audit*.
