@@ -223,8 +223,8 @@ table.groupby("trained on", sort=False).mean().round(0)
 # Read the columns. Tuned on bare results, the model writes no steps any more and is right in two of
 # a hundred problems. Results of the simplest kind of problem are enough, because the form spreads
 # to kinds that were not in the data. The control, tuned on the same problems *with* steps, loses
-# nothing, so it was not the tuning as such. All the while the other skills keep their scores:
-# whoever watches those sees nothing.
+# nothing, so it was not the problems (it is a mild control: it had hardly anything to learn). All
+# the while the other skills keep their scores: whoever watches those sees nothing.
 #
 # The tickets did another kind of harm. That model still writes its steps and still needs them, but
 # makes mistakes in them.
@@ -236,7 +236,8 @@ table.groupby("trained on", sort=False).mean().round(0)
 # about "small models more, and growing with distance" is not in that paper's abstract.
 #
 # > **Common gotcha.** A benchmark that reads only the final answer, and a fine-tune whose data has
-# > only final answers, look like a perfect match. They agree on the one thing that does not matter.
+# > only final answers, look like a perfect match. Neither sees the steps that the answers came
+# > from.
 
 # %% [markdown]
 # ## Does distance predict the damage?
