@@ -12,8 +12,9 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from datasets import Dataset
@@ -28,6 +29,9 @@ from .evaluation import evaluate
 from .models import context_length, forget_forward
 from .suites import Suite
 from .tickets import as_dataset, check_lengths
+
+if TYPE_CHECKING:
+    from .mitigations import Mitigation
 
 disable_progress_bar()  # the bars of datasets would be saved into the notebook
 
@@ -71,7 +75,8 @@ class Run:
     """A finished fine-tune: the model and everything noted on the way.
 
     Attributes:
-        losses: (step, training loss in nats per token) after each optimizer step.
+        losses: (step, training loss in nats per token) after each optimizer step, the penalty of a
+            mitigation included.
         seconds: time spent training, probes not counted.
     """
 
@@ -120,6 +125,7 @@ def finetune(
     probe: Suite | Sequence[Suite] = (),
     probe_every: int = 20,
     callbacks: Sequence[TrainerCallback] = (),
+    mitigation: Mitigation | None = None,
 ) -> Run:
     """Fine-tune a copy of a model on prompt-completion pairs; the model given stays as it is.
 
@@ -134,6 +140,7 @@ def finetune(
         steps: optimizer steps; ignored when `epochs` is given.
         probe: suites that are scored every `probe_every` steps while training goes on.
         callbacks: further callbacks of the trainer, such as `helpers.mechanics.LayerLog`.
+        mitigation: what is to hold old skills, such as `helpers.mitigations.L2SP(0.1)`.
 
     Raises:
         BadTickets: the data is empty, malformed, or longer than the model's context.
@@ -148,7 +155,9 @@ def finetune(
     if rank == "full":
         student.requires_grad_(True)
     else:
-        student = get_peft_model(student, lora_config(model, rank, alpha, target_modules))
+        adapter = lora_config(model, rank, alpha, target_modules)
+        adapter = mitigation.adapter(adapter, model) if mitigation else adapter
+        student = get_peft_model(student, adapter)
         student.tokenizer = model.tokenizer
 
     suites = [probe] if isinstance(probe, Suite) else list(probe)
@@ -167,7 +176,8 @@ def finetune(
             **TRAINER_OPTIONS,
         )
         with quiet():
-            trainer = SFTTrainer(
+            make = partial(mitigation.trainer, model) if mitigation else SFTTrainer
+            trainer = make(
                 model=student,
                 args=config,
                 train_dataset=dataset,
@@ -189,6 +199,8 @@ def finetune(
         "tickets": len(dataset),
         "seed": seed,
     }
+    if mitigation:
+        settings["mitigation"] = repr(mitigation)
     return Run(student.eval(), watcher.losses, watcher.probes, seconds, settings)
 
 

@@ -1,0 +1,253 @@
+"""Checkers of the exercises in lesson 07."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+
+import torch
+
+from . import exercise
+
+Matrix = list[list[float]]
+
+#: Scores after each stage: a task that was best before its turn, one that improved, one kept.
+MATRICES: list[Matrix] = [
+    [[80, 95, 0, 5], [85, 90, 20, 0], [65, 70, 88, 10], [60, 74, 91, 90]],
+    [[50, 30], [64, 40]],
+    [[70, 10, 5], [90, 60, 0], [75, 66, 80]],
+]
+
+
+def _lost(scores: Matrix, task: int, first: int, stages: int) -> float:
+    """Best score of a task in stages `first` to `stages` - 1, minus its last one."""
+    return max(row[task] for row in scores[first:stages]) - scores[-1][task]
+
+
+def _forgetting(scores: Matrix) -> float:
+    """By sorting: another way than a maximum over rows."""
+    columns = list(zip(*scores, strict=True))[:-1]
+    return sum(sorted(column[:-1])[-1] - column[-1] for column in columns) / len(columns)
+
+
+def _own_stage(scores: Matrix) -> float:
+    tasks = range(len(scores) - 1)
+    return sum(scores[task][task] - scores[-1][task] for task in tasks) / len(tasks)
+
+
+def _mean_lost(tasks: int, first: int, more: int) -> Callable[[Matrix], float]:
+    """Forgetting over `tasks` fewer tasks, with `more` stages than all but the last."""
+
+    def mean(scores: Matrix) -> float:
+        size = len(scores)
+        chosen = range(size - tasks)
+        lost = [_lost(scores, j, j * first, max(size - 1 + more, j * first + 1)) for j in chosen]
+        return sum(lost) / len(lost)
+
+    return mean
+
+
+DIAGONAL = (
+    "That compares with the score right after each task's own stage: minus BWT. Take the best of "
+    "all stages but the last."
+)
+LAST_STAGE = "The last stage is no earlier stage: leave its row out. Below 0 is allowed."
+ON_FORGETTING: Sequence[tuple[str, Callable[[Matrix], float]]] = [
+    (DIAGONAL, _own_stage),
+    ("That is BWT. " + DIAGONAL.split(": ")[1], lambda r: -_own_stage(r)),
+    ("The sign is wrong: a task that ends below its best has been forgotten, above 0.",
+     lambda r: -_forgetting(r)),
+    (LAST_STAGE, _mean_lost(1, 0, 1)),
+    ("The last task cannot have been forgotten: nothing came after it. Leave it out.",
+     _mean_lost(0, 0, 0)),
+    ("The last task and the last stage are to be left out.", _mean_lost(0, 0, 1)),
+    ("Look for the best in the stages before a task's own too.", _mean_lost(1, 1, 0)),
+    ("That is the sum over the tasks. Take the mean.", lambda r: _forgetting(r) * (len(r) - 1)),
+    ("Divide by the number of tasks that were counted: the last is not among them.",
+     lambda r: _forgetting(r) * (len(r) - 1) / len(r)),
+    ("Rows are stages and columns are tasks: R[i][j] is task j after stage i.",
+     lambda r: _forgetting([list(column) for column in zip(*r, strict=True)])),
+    ("That is the worst task. Take the mean.",
+     lambda r: max(_lost(r, task, 0, len(r) - 1) for task in range(len(r) - 1))),
+]  # fmt: skip
+
+
+@exercise("7.1", reading="Where every task is best right after its own stage, it is minus BWT.")
+def forgetting(function) -> str | None:
+    found = [function(scores) for scores in MATRICES]
+    for value in found:
+        if not isinstance(value, (Real, torch.Tensor)) or (
+            isinstance(value, torch.Tensor) and value.numel() != 1
+        ):
+            return f"It returned a {type(value).__name__}; one number is asked for."
+    values = [float(value) for value in found]
+    close = lambda a, b: math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6)  # noqa: E731
+    for message, mistaken in ON_FORGETTING:
+        if all(close(v, mistaken(r)) for v, r in zip(values, MATRICES, strict=True)):
+            return message
+    for scores, value in zip(MATRICES, values, strict=True):
+        if not close(value, _forgetting(scores)):
+            return f"For {scores} it is {_forgetting(scores):.2f}, not {value:.2f}."
+    return None
+
+
+def _softmax_regression() -> tuple[Callable, torch.Tensor, list, list[torch.Tensor]]:
+    """log p of a class, the weights, samples, and each sample's gradient by its formula."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(3, 4, generator=generator)
+    samples = [
+        (torch.randn(4, generator=generator), int(torch.randint(3, (1,), generator=generator)))
+        for _ in range(5)
+    ]
+
+    def log_likelihood(weights: torch.Tensor, sample: tuple[torch.Tensor, int]) -> torch.Tensor:
+        x, label = sample
+        return (weights @ x).log_softmax(0)[label]
+
+    gradients = []
+    for x, label in samples:
+        wanted = torch.zeros(3)
+        wanted[label] = 1
+        gradients.append(torch.outer(wanted - (weights @ x).softmax(0), x))
+    return log_likelihood, weights, samples, gradients
+
+
+ON_FISHER: Sequence[tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = [
+    ("That squares the gradient of the batch's mean: gradients of different samples cancel before "
+     "they are squared. Square each sample's own gradient, then average.",
+     lambda g: g.mean(0) ** 2),
+    ("That squares the sum of the gradients. Square each sample's own gradient, then average.",
+     lambda g: g.sum(0) ** 2),
+    ("That is the sum over the samples. Take the mean, or more samples mean more importance.",
+     lambda g: (g**2).sum(0)),
+    ("The gradients are not squared, so those of opposite sign cancel.", lambda g: g.mean(0)),
+    ("The gradients are not squared, so those of opposite sign cancel.", lambda g: -g.mean(0)),
+    ("That is the mean absolute gradient. Square it instead.", lambda g: g.abs().mean(0)),
+    ("That has a root too many: the Fisher is the mean of the squares.",
+     lambda g: (g**2).mean(0).sqrt()),
+    ("`backward` adds to `.grad`: clear it before every sample, or take `torch.autograd.grad`.",
+     lambda g: (g.cumsum(0) ** 2).mean(0)),
+    ("That is the last sample alone. Average over all of them.", lambda g: g[-1] ** 2),
+]  # fmt: skip
+
+
+@exercise(
+    "7.2", reading="`helpers.mitigations.fisher` does this for every weight of a language model."
+)
+def diagonal_fisher(function) -> str | None:
+    log_likelihood, start, samples, parts = _softmax_regression()
+    gradients = torch.stack(parts)
+    weights = start.clone().requires_grad_()
+    for attempt in ("first", "second"):
+        found = function(log_likelihood, weights, samples)
+        if not isinstance(found, torch.Tensor):
+            return f"It returned a {type(found).__name__}; a tensor like the weights is asked for."
+        if found.shape != weights.shape:
+            return (
+                f"It has the shape {tuple(found.shape)}, not that of the weights, "
+                f"{tuple(weights.shape)}: the diagonal has one number per weight."
+            )
+        if not torch.equal(weights, start):
+            return "The weights have changed. Only look at their gradient."
+        found = found.detach()
+        if _near(found, (gradients**2).mean(0)):
+            continue
+        if attempt == "second":
+            return (
+                "Called again it gives something else. `backward` adds to `.grad`: clear it "
+                "before the first sample too."
+            )
+        for message, mistaken in ON_FISHER:
+            if _near(found, mistaken(gradients)):
+                return message
+        return "It differs from the mean of the squared gradients of five samples."
+    return None
+
+
+def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool(torch.allclose(one.double(), other.double(), rtol=1e-3, atol=1e-6))
+
+
+class _Landscape:
+    """A loss of two weights whose gradient is known by its formula."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        mix = torch.randn(5, 5, generator=generator, dtype=torch.float64)
+        self.curvature = mix @ mix.T
+        self.start = torch.randn(5, generator=generator, dtype=torch.float64)
+
+    def __call__(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        v = torch.cat([weight.flatten() for weight in weights])
+        return v @ self.curvature @ v / 2 + (v**4).sum() / 4
+
+    def gradient(self, v: torch.Tensor) -> torch.Tensor:
+        return self.curvature @ v + v**3
+
+    def weights(self) -> list[torch.Tensor]:
+        return [self.start[:3].clone().requires_grad_(), self.start[3:].clone().requires_grad_()]
+
+
+def _sam_mistakes(land: _Landscape, rho: float, lr: float) -> list[tuple[str, torch.Tensor]]:
+    v, g = land.start, land.gradient(land.start)
+    up = rho * g / g.norm()
+    apart = torch.cat([rho * part / part.norm() for part in (g[:3], g[3:])])
+    second = land.gradient(v + up)
+    restore = (
+        "The step begins uphill: put the weights back where they were, and walk from there by the "
+        "gradient found uphill."
+    )
+    return [
+        (restore, v + up - lr * second),
+        ("That is a plain step: take the gradient again, uphill.", v - lr * g),
+        ("That looked downhill: climb along the gradient, then walk against the second one.",
+         v - lr * land.gradient(v - up)),
+        ("Each tensor climbs by rho of its own. Divide by the length of all gradients together.",
+         v - lr * land.gradient(v + apart)),
+        ("The climb is rho times the gradient. Divide by its length, so that rho is the distance.",
+         v - lr * land.gradient(v + rho * g)),
+        ("Divided by the squared length: the root is missing.",
+         v - lr * land.gradient(v + rho * g / g.norm() ** 2)),
+        ("Both gradients were added up. Walk by the second alone; `backward` adds to `.grad`.",
+         v - lr * (g + second)),
+        ("The step goes uphill: subtract lr times the gradient.", v + lr * second),
+        ("lr is missing in the step.", v - second),
+        ("The climb is missing rho.", v - lr * land.gradient(v + g / g.norm())),
+    ]  # fmt: skip
+
+
+@exercise("7.3", reading="Two gradients a step: that is why SAM takes about twice the time.")
+def sam_step(function) -> str | None:
+    land, rho, lr = _Landscape(), 0.3, 0.05
+    g = land.gradient(land.start)
+    expected = land.start - lr * land.gradient(land.start + rho * g / g.norm())
+    weights = land.weights()
+    for attempt in ("first", "second"):
+        found = function(land, weights, rho, lr)
+        if not isinstance(found, (list, tuple)) or not all(torch.is_tensor(part) for part in found):
+            return "Return a list of tensors: the new weights."
+        if [part.shape for part in found] != [weight.shape for weight in weights]:
+            return "The new weights must have the shapes of the old ones."
+        new = torch.cat([part.detach().flatten() for part in found])
+        given = torch.cat([weight.detach() for weight in weights])
+        if not _near(given, land.start):
+            if _near(new, expected):
+                return "The step is right, but the weights given have changed: return new tensors."
+            return (
+                "The weights given have moved and were not put back. Restore them after the climb: "
+                "the step begins where they were."
+            )
+        if _near(new, expected):
+            continue
+        if attempt == "second":
+            return "Called again it gives something else: clear the gradients before you begin."
+        for message, mistaken in _sam_mistakes(land, rho, lr):
+            if _near(new, mistaken):
+                return message
+        return "It differs from the step by the gradient at a distance of rho uphill."
+    zeros = [torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)]
+    still = function(lambda w: sum((x**2).sum() for x in w), zeros, rho, lr)
+    if not all(_near(part, torch.zeros_like(part)) for part in still):
+        return "Where the gradient is zero there is no uphill: do not divide by its length then."
+    return None
