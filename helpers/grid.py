@@ -33,6 +33,10 @@ from .generation import complete
 from .jsonl import read_lines
 from .mechanics import Looks, as_rows, kl_to_base
 from .mechanics.stored import Inside, course_model, make_inside
+from .mitigations.board import BOARD, CANDIDATES
+from .mitigations.board import Setting as BoardSetting
+from .mitigations.methods import CANDIDATE_ENTRIES, ENTRIES, make_candidate, make_entry
+from .mitigations.stages import ORDERS, SEQUENCE, Stages, make_sequence
 from .paths import DATA
 from .runs import ASKED, GRID, INSIDE, LOOKS, SCALE, STEPS, Setting, digest
 from .suites import TARGET, load_suites
@@ -136,6 +140,17 @@ def make_knobs(setting: Setting) -> dict[str, Any]:
     return make_run(setting, LOOKS)
 
 
+def make_live(
+    setting: Setting | BoardSetting,
+    callbacks: Sequence[TrainerCallback],
+    base: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """A run that somebody has asked for beside the stored ones; it is not looked at on the way."""
+    if isinstance(setting, BoardSetting):
+        return make_entry(setting, callbacks)
+    return make_run(setting, callbacks=callbacks, base=base)
+
+
 def origin() -> dict[str, Any]:
     """What a run was made from: versions, the data's digest and, in a checkout, its commit."""
     packages = ("torch", "transformers", "peft", "trl")
@@ -156,7 +171,7 @@ def origin() -> dict[str, Any]:
 class Job(NamedTuple):
     """A setting, and the function that makes its record."""
 
-    setting: Setting | Inside | ChainSetting | DomainSetting | TaxSetting
+    setting: Setting | Inside | ChainSetting | DomainSetting | TaxSetting | BoardSetting | Stages
     make: Callable[[Any], dict[str, Any]]
 
 
@@ -214,6 +229,9 @@ def main() -> None:
         CHAINS.name: [Job(setting, make_chain) for setting in CHAINED],
         DISTANCE.name: [Job(setting, make_distance) for setting in SETTINGS],
         TAX.name: [Job(setting, make_tax) for setting in TAXED],
+        BOARD.name: [Job(setting, make_entry) for setting in ENTRIES],
+        CANDIDATES.name: [Job(setting, make_candidate) for setting in CANDIDATE_ENTRIES],
+        SEQUENCE.name: [Job(setting, make_sequence) for setting in ORDERS],
     }
     for name, jobs in files.items():
         make_all(jobs, arguments.folder / name, arguments.workers)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets
 from transformers import TrainerCallback
@@ -33,7 +33,7 @@ class Progress(TrainerCallback):
 
 def work(pipe: Connection) -> None:
     """What the process does: trains each setting that comes through the pipe."""
-    from ..grid import make_run  # loads the training libraries; only this process needs them
+    from ..grid import make_live  # loads the training libraries; only this process needs them
 
     while True:
         try:
@@ -41,7 +41,7 @@ def work(pipe: Connection) -> None:
         except EOFError:  # the kernel is gone
             return
         try:
-            made = make_run(setting, callbacks=[Progress(pipe)], base=base)
+            made = make_live(setting, callbacks=[Progress(pipe)], base=base)
         except Exception as error:  # to be shown beside the button, whatever it is
             pipe.send(("failed", f"{type(error).__name__}: {error}"))
         else:
@@ -65,10 +65,10 @@ class Trainer:
                 self.process.start()
             theirs.close()
 
-    def start(self, setting: Setting, base: Checkpoint) -> None:
-        """Begin a run."""
+    def start(self, setting: NamedTuple, base: Checkpoint | None = None) -> None:
+        """Begin a run; what is known of the base need not be found again."""
         self.warm()
-        self.pipe.send((setting, asdict(base)))
+        self.pipe.send((setting, base and asdict(base)))
 
     def events(self) -> list[tuple[str, Any]]:
         """What has happened since the last call: ("step", …), ("done", …) or ("failed", …)."""
@@ -185,32 +185,50 @@ class LivePanel:
     async def run(self) -> None:
         """Train, follow the progress, and show the result."""
         setting = self.choose(self.seed.value)
-        name = f"rate {setting.lr:g}, rank {setting.rank}, seed {setting.seed}"
+        name, steps = self.name(setting), self.steps(setting)
         expected, started = self.estimate(), time.perf_counter()
         self.train.disabled, self.stop.disabled = True, False
-        self.bar.value, self.bar.max = 0, setting.steps
+        self.bar.value, self.bar.max = 0, steps
         self.tell(f"Training {name}: loading the libraries.")
         try:
-            self.trainer.start(setting, self.stored()[0].base)
-            run = await self._follow(name, setting.steps)
+            self.begin(setting)
+            run = await self._follow(name, steps)
             took = time.perf_counter() - started
             self.pace = min(10, max(0.1, self.pace * took / expected))
             self.show(run)
             self.tell(
                 run.diverged
-                or f"{name.capitalize()}: done in {took:.0f} s. It is the green diamond."
+                or f"{name[0].upper()}{name[1:]}: done in {took:.0f} s. It is the green diamond."
             )
         except asyncio.CancelledError:
-            self.tell(f"Stopped. {name.capitalize()} is not kept. You can train again.")
+            self.tell(f"Stopped. {name[0].upper()}{name[1:]} is not kept. You can train again.")
         except (RuntimeError, OSError) as error:
             self.tell(f"{error} You can train again.")
+
+    # What the panel of another kind of run does in its own way:
+
+    def name(self, setting: Setting) -> str:
+        """What a run is called while it trains."""
+        return f"rate {setting.lr:g}, rank {setting.rank}, seed {setting.seed}"
+
+    def steps(self, setting: Setting) -> int:
+        """How many steps it takes."""
+        return setting.steps
+
+    def begin(self, setting: Setting) -> None:
+        """Have it trained."""
+        self.trainer.start(setting, self.stored()[0].base)
+
+    def read(self, record: dict[str, Any]) -> StoredRun:
+        """The finished run from its record."""
+        return from_record(record)
 
     async def _follow(self, name: str, steps: int) -> StoredRun:
         while True:
             await asyncio.sleep(0.1)
             for kind, value in self.trainer.events():
                 if kind == "done":
-                    return from_record(value)
+                    return self.read(value)
                 if kind == "failed":
                     self.trainer.stop()
                     raise RuntimeError(value)

@@ -1,0 +1,305 @@
+"""The scoreboard: reading it, choosing strengths, ranking, and the runs that make it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from helpers import plotting as plot
+from helpers.mitigations import methods, stages
+from helpers.mitigations.board import (
+    BOARD,
+    CHOOSING,
+    ITEMS,
+    REPORTING,
+    Entry,
+    Setting,
+    base_of,
+    board_suites,
+    from_record,
+    pick,
+    read_board,
+    standings,
+    strengths,
+)  # fmt: skip
+from helpers.mitigations.methods import ENTRIES, METHODS, SEEDS, Recipe, StopAt, make_entry
+from helpers.runs import BadRuns, digest, read_records
+from helpers.suites import TARGET, load_suites
+from helpers.tickets import read_tickets
+from helpers.tradeoff import OLD
+from helpers.training import finetune
+
+
+def entry(method, strength=0.0, seed=0, target=90, old=90, chosen=None, of=20):
+    """A run with these percentages right; `chosen` are those of the items that choose."""
+    pairs = {TARGET: (target, (chosen or (target, old))[0])}
+    pairs |= {name: (old, (chosen or (target, old))[1]) for name in OLD}
+
+    def row(report, choose):
+        found = [False] * of
+        for items, percent in ((CHOOSING, choose), (REPORTING, report)):
+            places = range(of)[items]
+            for place in places[: round(len(places) * percent / 100)]:
+                found[place] = True
+        return tuple(found)
+
+    right = {name: row(*percents) for name, percents in pairs.items()}
+    return Entry(Setting(method, strength, seed), right, 60, 10.0, (), "", {})
+
+
+BASE = entry("base", target=0, old=100)
+
+
+def seeds(method, strength=0.0, **scores):
+    return [entry(method, strength, seed, **scores) for seed in range(3)]
+
+
+def record(one):
+    return {
+        "setting": one.setting._asdict(),
+        "right": {name: "".join(str(int(c)) for c in row) for name, row in one.right.items()},
+        "steps": one.steps,
+        "seconds": one.seconds,
+        "families": list(one.families),
+        "diverged": one.diverged,
+        "origin": one.origin,
+    }
+
+
+# Reading
+
+
+def test_a_run_comes_back_as_it_was_written():
+    one = replace(entry("replay", 0.1), families=("ages", "sale"))
+    assert from_record(json.loads(json.dumps(record(one)))) == one
+
+
+def test_runs_stand_by_method_strength_and_seed(tmp_path):
+    path = tmp_path / "board.jsonl"
+    runs = [entry("replay", 0.5), entry("replay", 0.1, 1), BASE, entry("replay", 0.1)]
+    path.write_text("".join(f"{json.dumps(record(one))}\n" for one in runs), encoding="utf-8")
+    found = [tuple(one.setting) for one in read_board(path)]
+    assert found == [("base", 0, 0), ("replay", 0.1, 0), ("replay", 0.1, 1), ("replay", 0.5, 0)]
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", '{"setting": {"method": "plain"}}\n'])
+def test_a_damaged_file_says_what_to_do(tmp_path, text):
+    path = tmp_path / "board.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadRuns, match="make runs"):
+        read_board(path)
+
+
+def test_scores_are_shares_of_items_and_losses_are_means_over_skills():
+    one = entry("x", target=80, old=60)
+    assert one.target == 80 and one.score("facts") == 60 and one.lost(BASE) == 40
+    worse = replace(one, right=one.right | {"lists": (False,) * 20})
+    assert worse.worst(BASE) == ("lists", 100)
+    assert worse.lost(BASE) == pytest.approx(40 + 60 / len(OLD))
+
+
+def test_what_is_not_there_is_named_with_what_is():
+    board = [BASE, *seeds("SAM", 0.1), *seeds("SAM", 0.3)]
+    assert strengths(board, "SAM") == [0.1, 0.3] and len(pick(board, "SAM", 0.3)) == 3
+    with pytest.raises(BadRuns, match=r"'SUM'.*base, SAM"):
+        pick(board, "SUM")
+    with pytest.raises(BadRuns, match=r"no runs of strength 0\.2\. It has 0\.1, 0\.3"):
+        pick(board, "SAM", 0.2)
+    with pytest.raises(BadRuns, match="'base'"):
+        base_of(board[1:])
+
+
+# Ranking
+
+
+def test_the_strength_is_chosen_on_one_half_and_scored_on_the_other():
+    board = [
+        BASE,
+        *seeds("a", 1, target=90, old=50, chosen=(90, 90)),  # looks best where it is chosen
+        *seeds("a", 2, target=90, old=80, chosen=(90, 80)),
+        *seeds("a", 3, target=50, old=100, chosen=(50, 100)),  # loses nothing, learns too little
+    ]
+    (one,) = standings(board, ["a"], goal=85, repeats=50)
+    assert (one.strength, one.target, one.lost) == (1, 90, 50)
+
+
+def test_who_never_reaches_the_goal_comes_last():
+    board = [BASE, *seeds("timid", target=40, old=100), *seeds("bold", target=90, old=20)]
+    first, last = standings(board, ["timid", "bold"], goal=85, repeats=50)
+    assert (first.method, first.strength, first.best, first.worst) == ("bold", 0, 1, 1)
+    assert (last.method, last.strength, last.target, last.lost) == ("timid", None, 40, 0)
+    assert last.best == 2
+
+
+def test_methods_that_differ_clearly_are_ranked_and_equal_ones_share_a_range():
+    board = [
+        BASE,
+        *seeds("good", target=90, old=90),
+        *seeds("bad", target=90, old=30),
+        *seeds("as bad", target=90, old=30),
+    ]
+    found = {one.method: one for one in standings(board, ["bad", "good", "as bad"], repeats=200)}
+    assert (found["good"].best, found["good"].worst) == (1, 1)
+    assert found["good"].low <= found["good"].lost == 10 <= found["good"].high
+    assert found["bad"].worst <= 3 and found["bad"].best >= 2
+    assert 10 < found["bad"].low < found["bad"].lost == 70 < found["bad"].high
+
+
+def test_seeds_that_differ_widen_the_interval():
+    even = [BASE, *seeds("a", target=90, old=60)]
+    uneven = [BASE] + [entry("a", 0, s, 90, old) for s, old in enumerate((30, 60, 90))]
+    (narrow,), (wide,) = (standings(board, ["a"], repeats=300) for board in (even, uneven))
+    assert narrow.lost == wide.lost == 40
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_the_seed_decides_the_interval():
+    board = [BASE] + [entry("a", 0, s, 90, old) for s, old in enumerate((30, 60, 90))]
+    first, again, other = (standings(board, ["a"], repeats=50, seed=s) for s in (0, 0, 1))
+    assert first == again != other
+
+
+# Figures
+
+
+def test_the_ranking_tells_every_method_in_words():
+    board = [BASE, *seeds("timid", target=40, old=100), *seeds("bold", 0.5, target=90, old=20)]
+    picture = plot.ranking(standings(board, ["timid", "bold"], repeats=50), goal=85, margin=5)
+    assert picture.png.startswith(b"\x89PNG")
+    assert "compared at 85 % support: bold, 0.5 80.0 (" in picture.alt
+    assert "timid (falls short) 0.0" in picture.alt
+
+
+def test_roads_tell_every_strength():
+    picture = plot.roads({"a": [(0.1, 20, 3.0), (0.2, 90, 5.5)], "b": [(0, 91, 21)]}, "x", "y")
+    assert "a 0.1: (20, 3.0), 0.2: (90, 5.5); b 0: (91, 21.0)." in picture.alt
+
+
+# Making runs
+
+
+def test_every_method_is_planned_at_every_strength_with_every_seed():
+    assert len(set(ENTRIES)) == len(ENTRIES)
+    for name, method in METHODS.items():
+        planned = [(s.strength, s.seed) for s in ENTRIES if s.method == name]
+        wanted = [(s, seed) for s in method.strengths for seed in SEEDS]
+        assert sorted(planned) == sorted(wanted if name != "base" else [(0, 0)])
+        assert list(method.strengths) == sorted(method.strengths) and method.does
+
+
+@pytest.fixture
+def small(tiny, monkeypatch):
+    """The makers of runs with a tiny model, few items and few steps."""
+    for module in (methods, stages):
+        monkeypatch.setattr(module, "course_model", lambda: tiny)
+    few = load_suites(("facts", TARGET), size=4)
+    monkeypatch.setattr(methods, "board_suites", lambda size=100: few)
+    methods.base_fisher.cache_clear()
+    methods.result_of.cache_clear()
+    yield tiny
+    methods.base_fisher.cache_clear()
+    methods.result_of.cache_clear()
+
+
+def test_a_recipe_is_followed_and_the_base_left_alone(small):
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    made = methods.trained(Recipe(steps=3, lr=1e-2), 0)
+    again = methods.trained(Recipe(steps=3, lr=1e-2), 0)
+    other = methods.trained(Recipe(steps=3, lr=1e-2), 1)
+    after = made.model.state_dict()
+    assert any(not value.equal(before[name]) for name, value in after.items())
+    assert all(value.equal(after[name]) for name, value in again.model.state_dict().items())
+    assert any(not value.equal(after[name]) for name, value in other.model.state_dict().items())
+    assert all(value.equal(before[name]) for name, value in small.state_dict().items())
+    assert made.seconds > 0
+
+
+def test_a_part_of_the_way_lies_between_base_and_result(small, monkeypatch):
+    monkeypatch.setitem(METHODS, "plain", replace(METHODS["plain"], recipe=lambda s, seed: Recipe(
+        lr=1e-2, steps=2)))  # fmt: skip
+    whole = methods.result_of("plain", 0, 0).model.state_dict()
+    half = methods.trained(Recipe(of=("plain", 0), alpha=0.5), 0).model.state_dict()
+    for name, start in small.state_dict().items():
+        assert half[name].allclose((start + whole[name]) / 2, atol=1e-6)
+
+
+def test_training_stops_at_a_step_with_the_rate_of_the_whole_run(small):
+    whole = finetune(small, read_tickets(), steps=4, seed=0)
+    part = finetune(small, read_tickets(), steps=4, seed=0, callbacks=[StopAt(2)])
+    assert part.losses == whole.losses[:2]
+
+
+def test_a_record_has_an_answer_for_every_item_and_can_be_read(small, monkeypatch):
+    monkeypatch.setitem(METHODS, "plain", replace(METHODS["plain"], recipe=lambda s, seed: Recipe(
+        lr=1e-2, steps=2, families=("ages",))))  # fmt: skip
+    setting = Setting("plain", 0, 1)
+    made = json.loads(json.dumps({"setting": setting._asdict(), **make_entry(setting)}))
+    one = from_record({**made, "origin": {}})
+    assert one.setting == setting and one.steps == 2 and one.families == ("ages",)
+    assert {name: len(row) for name, row in one.right.items()} == {"facts": 4, TARGET: 4}
+
+
+def test_a_run_that_diverges_says_so(small, monkeypatch):
+    monkeypatch.setitem(METHODS, "plain", replace(METHODS["plain"], recipe=lambda s, seed: Recipe(
+        lr=1e30, steps=5)))  # fmt: skip
+    made = make_entry(Setting("plain", 0, 0))
+    assert "learning rate" in made["diverged"] and made["right"] == {}
+
+
+def test_every_ticket_is_seen_as_often_with_old_rows_as_without():
+    assert [methods.longer(share) for share in (0, 0.25, 0.5)] == [60, 80, 120]
+    recipe = methods.replayed(0.25, 0)
+    assert len(recipe.rows) == 1600 and recipe.steps == 80
+    problems = methods.worked(0.25, 2, 0)
+    assert len(problems.rows) == 1600 and len(problems.families) == 2
+
+
+@pytest.mark.parametrize("way", stages.WAYS)
+def test_a_sequence_scores_every_task_after_every_stage(small, monkeypatch, way):
+    monkeypatch.setattr(stages, "STEPS", 2)
+    monkeypatch.setattr(stages, "FISHER_ROWS", 4)
+    monkeypatch.setattr(stages, "ITEMS", 2)
+    for function in (stages.task_suites, stages.scores_of_base):
+        function.cache_clear()
+    try:
+        made = stages.make_sequence(stages.Stages(way, 0))
+    finally:
+        for function in (stages.task_suites, stages.scores_of_base):
+            function.cache_clear()
+    run = stages.from_record(
+        {"setting": {"way": way, "seed": 0}, "origin": {}, **json.loads(json.dumps(made))}
+    )
+    count = len(stages.TASKS)
+    assert [len(row) for row in run.scores] == [count] * count and len(run.before) == count
+    assert not run.diverged
+    if way == "EWC":
+        assert len(set(run.kept)) == 1 and run.kept[0] > 0
+    elif way == "replay":
+        assert list(run.kept) == sorted(set(run.kept))
+    else:
+        assert set(run.kept) == {0}
+
+
+# The shipped runs
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return read_board()
+
+
+def test_every_planned_run_is_there_once_and_made_from_todays_data(shipped):
+    assert sorted(one.setting for one in shipped) == sorted(Setting(*s) for s in ENTRIES)
+    assert {one.origin["data"] for one in shipped} == {digest()}
+    sizes = {suite.name: len(suite.items) for suite in board_suites()}
+    for one in shipped:
+        assert {name: len(row) for name, row in one.right.items()} == sizes or one.diverged
+    assert set(sizes.values()) == {ITEMS} and BOARD.stat().st_size < 600_000
+
+
+def test_every_sequence_is_there_once_and_made_from_todays_data():
+    found = read_records(stages.SEQUENCE, stages.from_record)
+    assert sorted(run.setting for run in found) == sorted(stages.ORDERS)
+    assert {run.origin["data"] for run in found} == {digest()}
