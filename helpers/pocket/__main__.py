@@ -1,7 +1,8 @@
 """Rebuild pocket-gpt2 from nothing: `make pocket-model`, or `python -m helpers.pocket`.
 
 `python -m helpers.pocket --continue` trains the shipped model further instead, which is the quick
-way after the world has grown.
+way after the world has grown. `python -m helpers.pocket --stretches` makes the two short
+continuations of `helpers.pocket.stretch`, as `make pocket-model` does at its end.
 
 Interrupt it whenever you like: the next call goes on from the last checkpoint and ends at the
 same weights.
@@ -23,6 +24,7 @@ from ..snapshots import Snapshot
 from ..suites import load_suites
 from .build import build
 from .pretrain import CONTINUED, Recipe, pretrain
+from .stretch import make_stretches
 from .tokenizer import train_tokenizer
 
 CARD_SCORES = re.compile(r"(<!-- scores -->\n).*?(<!-- end of scores -->)", re.DOTALL)
@@ -51,9 +53,14 @@ def main() -> None:
     parser.add_argument(
         "--continue", action="store_true", dest="go_on", help="train the model in --out further"
     )
+    parser.add_argument(
+        "--stretches", action="store_true", help="only train the two continuations of the model"
+    )
     arguments = parser.parse_args()
     logging.disable_progress_bar()
 
+    if arguments.stretches:
+        return make_stretches(arguments.work)
     build()
     if arguments.go_on:
         start = load_model(arguments.out).train()
@@ -66,6 +73,8 @@ def main() -> None:
         model = pretrain(Recipe(seed=arguments.seed), tokenizer, arguments.work)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
+    if arguments.out == DATA / "pocket-gpt2":
+        make_stretches(arguments.work)
 
     table = score_table(evaluate(load_model(arguments.out), load_suites(size=700)))
     print(table)

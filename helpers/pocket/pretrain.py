@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from ..mitigations.sam import ascended
 from .muon import Muon, native_dtype
 from .tokenizer import CONTEXT, END
 from .world import Document, document
@@ -37,6 +38,7 @@ class Recipe:
     warmup: int = 200  # steps
     decay_from: float = 0.1  # fraction of the run after which the rate falls linearly to zero
     seed: int = 0
+    rho: float = 0.0  # how far uphill SAM takes the gradient; 0 is plain training
 
 
 #: What continues a trained model after its world has grown: fewer steps, at a lower rate.
@@ -251,6 +253,10 @@ def pretrain(
                 f"The loss became {loss.item()} at step {step}: lower the rates."
             )
         loss.backward()
+        if recipe.rho:
+            with ascended(model.parameters(), recipe.rho):
+                model.zero_grad()
+                batch_loss(model, make_batch(step, recipe, tokenizer)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
