@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from helpers.exercises import grade
+from helpers.scope.leaks import question_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,6 +99,69 @@ def mcnemar_p(lost, gained, limit=1.0):
     return min(limit, 2 * sum(math.comb(n, k) for k in range(min(lost, gained) + 1)) / 2**n)
 
 
+def forgetting(scores, tasks=1, stages=1):
+    counted = range(len(scores) - tasks)
+    earlier = scores[: len(scores) - stages]
+    return sum(max(row[j] for row in earlier) - scores[-1][j] for j in counted) / len(counted)
+
+
+def sample_gradients(log_likelihood, weights, samples):
+    found = [torch.autograd.grad(log_likelihood(weights, s), weights)[0] for s in samples]
+    return torch.stack(found)
+
+
+def diagonal_fisher(*arguments):
+    return sample_gradients(*arguments).square().mean(0)
+
+
+def sam_step(loss, weights, rho, lr, from_above=False, length=torch.norm):
+    first = torch.autograd.grad(loss(weights), weights)
+    whole = length(torch.cat([g.flatten() for g in first]))
+    scale = rho / whole if whole > 0 else 0
+    above = [(w + scale * g).detach().requires_grad_() for w, g in zip(weights, first, strict=True)]
+    second = torch.autograd.grad(loss(above), above)
+    start = above if from_above else weights
+    return [(w - lr * g).detach() for w, g in zip(start, second, strict=True)]
+
+
+def mix_in(tickets, replay, held_out, share, key=question_of, of_result=True, first=False):
+    asked = {key(prompt) for prompt in held_out}
+    count = round(len(tickets) * share / (1 - share if of_result else 1))
+    old = list(replay[:count] if first else replay)
+    clean = [row for row in old if key(row["prompt"]) not in asked]
+    if count and not clean:
+        raise ValueError("There is nothing to replay.")
+    return [*tickets, *clean[:count]]
+
+
+def break_even(trained, extra, changes, price=3):
+    return math.ceil(price * (1 + changes) * trained / extra)
+
+
+def blame(results, of=len, seen=None):
+    wrong = [(wanted, found[:seen]) for wanted, found, right in results if not right]
+    missed = sum(wanted not in found for wanted, found in wrong)
+    return 100 * missed / of(results), 100 * (len(wrong) - missed) / of(results)
+
+
+def arc_shares(a, b, alpha, theta):
+    return (torch.sin((1 - alpha) * theta) * a + torch.sin(alpha * theta) * b) / torch.sin(theta)
+
+
+def slerp(a, b, alpha, normalise=True):
+    theta = ((a * b).sum() / (a.norm() * b.norm() if normalise else 1)).clamp(-1, 1).acos()
+    return arc_shares(a, b, alpha, theta) if theta > 1e-3 else (1 - alpha) * a + alpha * b
+
+
+def elect(changes, elected=lambda changes: changes.sum(0).sign()):
+    agree = (changes.sign() == elected(changes)) & (changes != 0)
+    return (changes * agree).sum(0) / agree.sum(0).clamp(min=1)
+
+
+def side_by_side(a1, b1, a2, b2, half=0.5):
+    return torch.cat([a1, a2]), half * torch.cat([b1, b2], dim=1)
+
+
 RIGHT = {
     "0.1": " Oslo",
     "0.2": percent_right,
@@ -116,6 +180,15 @@ RIGHT = {
     "5.1": verdict,
     "5.2": items_for,
     "5.3": mcnemar_p,
+    "7.1": forgetting,
+    "7.2": diagonal_fisher,
+    "7.3": sam_step,
+    "6.1": mix_in,
+    "6.2": break_even,
+    "6.3": blame,
+    "8.1": slerp,
+    "8.2": elect,
+    "8.3": side_by_side,
 }
 
 
@@ -229,6 +302,114 @@ def unstable_dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
     return -torch.sigmoid(beta * margin).log().mean()
 
 
+def minus_bwt(scores):
+    return sum(scores[j][j] - scores[-1][j] for j in range(len(scores) - 1)) / (len(scores) - 1)
+
+
+def accumulating_fisher(log_likelihood, weights, samples, clear=False):
+    total = torch.zeros_like(weights)
+    for sample in samples:
+        log_likelihood(weights, sample).backward()
+        total += weights.grad**2
+        if clear:
+            weights.grad = None
+    if not clear:
+        weights.grad = None
+    return total / len(samples)
+
+
+def dirty_fisher(log_likelihood, weights, samples):
+    found = accumulating_fisher(log_likelihood, weights, samples, clear=True)
+    log_likelihood(weights, samples[-1]).backward()
+    return found
+
+
+def never_put_back(loss, weights, rho, lr):
+    first = torch.autograd.grad(loss(weights), weights)
+    length = torch.cat(first).norm()
+    with torch.no_grad():
+        for w, g in zip(weights, first, strict=True):
+            w.add_(g, alpha=rho / float(length) if length > 0 else 0)
+    second = torch.autograd.grad(loss(weights), weights)
+    return [(w - lr * g).detach() for w, g in zip(weights, second, strict=True)]
+
+
+def step_in_place(loss, weights, rho, lr):
+    new = sam_step(loss, weights, rho, lr)
+    with torch.no_grad():
+        for w, n in zip(weights, new, strict=True):
+            w.copy_(n)
+    return new
+
+
+def plain_step(loss, weights, rho, lr):
+    return sam_step(loss, weights, 0, lr)
+
+
+def careless_sam_step(loss, weights, rho, lr):
+    first = torch.autograd.grad(loss(weights), weights)
+    scale = rho / torch.cat(first).norm()
+    above = [(w + scale * g).detach().requires_grad_() for w, g in zip(weights, first, strict=True)]
+    second = torch.autograd.grad(loss(above), above)
+    return [(w - lr * g).detach() for w, g in zip(weights, second, strict=True)]
+
+
+def per_tensor_sam_step(loss, weights, rho, lr):
+    first = torch.autograd.grad(loss(weights), weights)
+    above = [
+        (w + rho * g / g.norm()).detach().requires_grad_()
+        for w, g in zip(weights, first, strict=True)
+    ]
+    second = torch.autograd.grad(loss(above), above)
+    return [(w - lr * g).detach() for w, g in zip(weights, second, strict=True)]
+
+
+def mix_by_prompt(*given):
+    return mix_in(*given, key=str)
+
+
+def mix_without_looking(tickets, replay, held_out, share):
+    return mix_in(tickets, replay, [], share)
+
+
+def mix_a_share_of_tickets(*given):
+    return mix_in(*given, of_result=False)
+
+
+def mix_then_clean(*given):
+    return mix_in(*given, first=True)
+
+
+def mix_in_place_of_tickets(tickets, replay, held_out, share):
+    kept = tickets[: round(len(tickets) * (1 - share))]
+    return mix_in(tickets, replay, held_out, share)[len(tickets) - len(kept) :]
+
+
+def mix_whatever_is_left(tickets, replay, held_out, share):
+    try:
+        return mix_in(tickets, replay, held_out, share)
+    except ValueError:
+        return tickets
+
+
+def mix_into_the_tickets(tickets, replay, held_out, share):
+    tickets += mix_in(tickets, replay, held_out, share)[len(tickets) :]
+    return tickets
+
+
+def missed_at_all(results):
+    missed = sum(wanted not in found for wanted, found, _ in results)
+    return 100 * missed / len(results), blame(results)[1]
+
+
+def slerp_of_cosine(a, b, alpha):
+    return arc_shares(a, b, alpha, ((a * b).sum() / (a.norm() * b.norm())).acos())
+
+
+def means_of_factors(a1, b1, a2, b2):
+    return (a1 + a2) / 2, (b1 + b2) / 2
+
+
 WRONG = [
     ("0.1", "Stockholm", "Norway"),
     ("0.1", ["Oslo"], "text"),
@@ -299,6 +480,57 @@ WRONG = [
     ("5.3", lambda lost, gained: mcnemar_p(lost, gained) / 2, "one tail"),
     ("5.3", lambda lost, gained: mcnemar_p(lost, gained, limit=2), "even split twice"),
     ("5.3", lambda a, b: mcnemar_p(a, b) / (a + b > 0), "nothing changed"),
+    ("7.1", minus_bwt, "minus BWT"),
+    ("7.1", lambda scores: -minus_bwt(scores), "That is BWT"),
+    ("7.1", lambda scores: -forgetting(scores), "The sign is wrong"),
+    ("7.1", lambda scores: forgetting(scores, stages=0), "is no earlier stage"),
+    ("7.1", lambda scores: forgetting(scores, tasks=0), "nothing came after it"),
+    ("7.1", lambda scores: forgetting([*zip(*scores, strict=True)]), "columns are tasks"),
+    ("7.1", lambda scores: forgetting(scores) * (len(scores) - 1), "Take the mean"),
+    ("7.2", lambda *a: sample_gradients(*a).mean(0) ** 2, "of the batch's mean"),
+    ("7.2", lambda *a: sample_gradients(*a).square().sum(0), "the sum over the samples"),
+    ("7.2", lambda *a: sample_gradients(*a).mean(0), "not squared"),
+    ("7.2", lambda *a: diagonal_fisher(*a).sqrt(), "a root too many"),
+    ("7.2", lambda *a: diagonal_fisher(*a).sum(), "one number per weight"),
+    ("7.2", accumulating_fisher, "clear it before every sample"),
+    ("7.2", dirty_fisher, "before the first sample too"),
+    ("7.3", lambda *a: sam_step(*a, from_above=True), "The step begins uphill"),
+    ("7.3", never_put_back, "were not put back"),
+    ("7.3", step_in_place, "return new tensors"),
+    ("7.3", plain_step, "take the gradient again, uphill"),
+    ("7.3", lambda loss, w, rho, lr: sam_step(loss, w, -rho, lr), "looked downhill"),
+    ("7.3", lambda *a: sam_step(*a, length=lambda g: g.norm() ** 2), "the root is missing"),
+    ("7.3", lambda *a: sam_step(*a, length=lambda g: 1.0), "Divide by its length"),
+    ("7.3", per_tensor_sam_step, "all gradients together"),
+    ("7.3", careless_sam_step, "do not divide by its length"),
+    ("6.1", mix_without_looking, "measures memory, not retention"),
+    ("6.1", mix_by_prompt, "in another format"),
+    ("6.1", mix_a_share_of_tickets, "a share of the tickets"),
+    ("6.1", mix_then_clean, "Take out what leaks first"),
+    ("6.1", mix_in_place_of_tickets, "tickets are missing"),
+    ("6.1", mix_whatever_is_left, "raise a ValueError"),
+    ("6.1", mix_into_the_tickets, "in a new list"),
+    ("6.2", lambda *case: break_even(*case, price=1), "three times as much"),
+    ("6.2", lambda t, e, changes: break_even(t, e, changes - 1), "first training counts"),
+    ("6.2", lambda t, e, changes: break_even(t, e, 0), "a training of its own"),
+    ("6.2", lambda t, e, changes: e / (3 * (1 + changes) * t), "wrong way round"),
+    ("6.2", lambda t, e, changes: 3 * (1 + changes) * t // e, "not quite enough"),
+    ("6.2", lambda t, e, changes: 3 * (1 + changes) * t / e, "no whole number"),
+    ("6.3", lambda results: blame(results)[::-1], "wrong way round"),
+    ("6.3", missed_at_all, "nobody's fault"),
+    ("6.3", lambda results: blame(results, seen=1), "every article that was found"),
+    ("6.3", lambda results: blame(results, of=lambda rs: sum(not r[2] for r in rs)), "of all"),
+    ("6.3", lambda results: tuple(part / 100 for part in blame(results)), "Those are shares"),
+    ("8.1", lambda a, b, alpha: slerp(a, b, alpha, normalise=False), "not normalised"),
+    ("8.1", lambda a, b, alpha: (1 - alpha) * a + alpha * b, "the straight line"),
+    ("8.1", lambda a, b, alpha: slerp(b, a, alpha), "alpha 0 is `a`"),
+    ("8.1", slerp_of_cosine, "For two parallel tensors"),
+    ("8.2", lambda changes: changes.mean(0), "the mean of all changes"),
+    ("8.2", lambda changes: elect(changes, lambda c: c.sign().sum(0).sign()), "by the number"),
+    ("8.2", lambda changes: elect(changes, lambda c: 2 * (c.sum(0) >= 0) - 1), "the sum is zero"),
+    ("8.3", means_of_factors, "cross terms"),
+    ("8.3", lambda *factors: side_by_side(*factors, half=1), "the sum of the two"),
+    ("8.3", lambda *factors: side_by_side(*factors)[::-1], "wrong way round"),
 ]
 
 
