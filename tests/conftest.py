@@ -18,7 +18,8 @@ from helpers.paths import DATA
 from helpers.pocket.pretrain import Recipe, new_model
 from helpers.pocket.tokenizer import train_tokenizer
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Where tests run side by side, each takes one core.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1))
 logging.disable_progress_bar()
 
 
