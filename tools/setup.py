@@ -169,16 +169,13 @@ def test(arguments):
     offline = {"HF_HUB_OFFLINE": "1"}
     if arguments:
         return run([*pytest, *arguments], **offline)
-    # Two files at a time, one thread each: small models gain little from a second thread. A browser
-    # has the machine to itself, because its tests wait for answers within seconds.
-    two = ["-n", "2", "--dist", "loadfile"] if (os.cpu_count() or 1) > 1 else []
-    thread = {**offline, "OMP_NUM_THREADS": "1"} if two else offline
     notebooks = ["--nbval-lax", "--nbval-current-env", "lessons", "solutions"]
-    return (
-        run([*pytest, *two, "-m", "not browser"], **thread)
-        or run([*pytest, "-m", "browser"], **offline)
-        or run([*pytest, *two, *notebooks], **thread)
-    )
+    alone = run(pytest, **offline)
+    if alone or (os.cpu_count() or 1) < 2:
+        return alone or run([*pytest, *notebooks], **offline)
+    # Two notebooks at a time, one thread each: small models gain little from a second thread.
+    two = ["-n", "2", "--dist", "loadfile"]
+    return run([*pytest, *two, *notebooks], **offline, OMP_NUM_THREADS="1")
 
 
 def main():

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy
 
 from ..audit import paired
 from ..runs import RUNS, BadRuns, read_records
@@ -25,9 +27,7 @@ CANDIDATES = RUNS / "candidates.jsonl"
 ITEMS = 100  # held-out items per capability
 ALL_ITEMS = 700
 #: The target score at which methods are compared, in percent.
-GOAL = 85.0
-#: Every second item serves to choose a method's strength, the others to report what it does.
-CHOOSING, REPORTING, ALL = slice(0, None, 2), slice(1, None, 2), slice(None)
+GOAL = 80.0
 
 
 class Setting(NamedTuple):
@@ -64,17 +64,17 @@ class Entry:
     diverged: str
     origin: dict[str, Any]
 
-    def score(self, name: str, items: slice = ALL) -> float:
+    def score(self, name: str) -> float:
         """Percent of a capability's items that are right."""
-        return 100 * statistics.fmean(self.right[name][items])
+        return 100 * statistics.fmean(self.right[name])
 
     @property
     def target(self) -> float:
         return self.score(TARGET)
 
-    def lost(self, base: Entry, items: slice = ALL) -> float:
+    def lost(self, base: Entry) -> float:
         """Points that the old skills have lost, on average over the capabilities."""
-        return statistics.fmean(base.score(n, items) - self.score(n, items) for n in OLD)
+        return statistics.fmean(base.score(name) - self.score(name) for name in OLD)
 
     def worst(self, base: Entry) -> tuple[str, float]:
         """The old skill that has lost most, and its points."""
@@ -165,17 +165,19 @@ def verdicts(base: Entry, entry: Entry, margin: float = 5.0) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """A method at the strength that was chosen for it, scored on items the choice did not see.
+    """What a method loses at the moment it has learned enough.
 
     Attributes:
-        strength: None where no strength reaches the goal.
-        target: target score in percent, mean over the seeds.
-        lost: points lost by the old skills, with the ends of the 95 % interval.
+        between: the strength, or the two neighbouring ones, at which the goal is reached; empty
+            where it never is.
+        target: target score there, in percent, mean over the seeds; the method's best where the
+            goal is never reached.
+        lost: points lost by the old skills there, with the ends of its 95 % interval.
         best, worst: ends of the 95 % interval of its rank among the methods, counted from 1.
     """
 
     method: str
-    strength: float | None
+    between: tuple[float, ...]
     target: float
     lost: float
     low: float
@@ -184,98 +186,101 @@ class Standing:
     worst: int
 
 
+def lost_at(road: Sequence[tuple[float, float]], goal: float) -> tuple[float, float, list[int]]:
+    """Points lost at the cheapest place of a road where a target score is reached.
+
+    Such a place is a strength at or above the goal, or a crossing of it between two neighbouring
+    strengths, where the road is taken as a straight line.
+
+    Args:
+        road: (target score, points lost) by rising strength.
+
+    Returns:
+        The target score there, the points lost, and the places of the strength or of the two on
+        both sides. Where the whole road is below the goal, its highest target score and no place.
+    """
+    found = [(lost, score, [place]) for place, (score, lost) in enumerate(road) if score >= goal]
+    for place, ((one, lost), (other, more)) in enumerate(itertools.pairwise(road)):
+        if min(one, other) < goal <= max(one, other):
+            part = (goal - one) / (other - one)
+            found.append((lost + part * (more - lost), goal, [place, place + 1]))
+    if found:
+        lost, score, places = min(found)
+        return score, lost, places
+    return (*max(road), [])
+
+
 def standings(
     board: Sequence[Entry],
     methods: Sequence[str],
     goal: float = GOAL,
-    repeats: int = 1_000,
+    repeats: int = 500,
     seed: int = 0,
 ) -> list[Standing]:
     """The methods in the order of what they lose at equal target score.
 
-    Of each method that strength is chosen which, on one half of the items and over the seeds,
-    loses least among those that reach the goal; it is scored on the other half. Methods that never
-    reach the goal come last, at their strength of highest target score: of them, "forgets less" may
-    mean "has learned less" (Biderman et al. 2024, arXiv 2405.09673).
+    Methods that never reach the goal come last: of them, "forgets less" may mean "has learned less"
+    (Biderman et al. 2024, arXiv 2405.09673).
 
-    Intervals are bootstrapped over seeds and items (Efron 1979). The items drawn are the same for
-    all methods, so that a hard draw is hard for all: the ranks are those of paired comparisons.
+    Intervals are bootstrapped (Efron 1979) over seeds and items, target items included. Each draw
+    is the same for all methods, so that a hard one is hard for all: the ranks are those of paired
+    comparisons. In draws where a method misses the goal it is ranked last.
+
+    Raises:
+        BadRuns: a method has no runs, or lacks one of the seeds.
     """
     base = base_of(board)
-    chosen = {method: _choose(board, base, method, goal) for method in methods}
-    ranked = [method for method, (_, reached) in chosen.items() if reached]
-    rng = random.Random(seed)
-    count = len(base.right[OLD[0]][REPORTING])
-    tables = {method: _tables(base, chosen[method][0]) for method in methods}
-    drawn: dict[str, list[float]] = {method: [] for method in methods}
-    ranks: dict[str, list[int]] = {method: [] for method in methods}
+    roads = {m: [pick(board, m, place) for place in strengths(board, m)] for m in methods}
+    entries = [entry for road in roads.values() for group in road for entry in group]
+    before = numpy.array([base.right[name] for name in OLD], dtype=float)
+    lost = before - numpy.array([[e.right[name] for name in OLD] for e in entries], dtype=float)
+    target = numpy.array([entry.right[TARGET] for entry in entries], dtype=float)
+    seeds = sorted({entry.setting.seed for entry in entries})
+    for group in (group for road in roads.values() for group in road):
+        if [entry.setting.seed for entry in group] != seeds:
+            method, strength, _ = group[0].setting
+            raise BadRuns(f"{method} {strength:g} has not been run with every seed: `make runs`.")
+
+    def values(lost: numpy.ndarray, target: numpy.ndarray, drawn: Sequence[int]) -> dict:
+        """What each method loses, from each run's mean loss and target score."""
+        found = dict(zip((e.setting for e in entries), zip(target, lost, strict=True), strict=True))
+        result = {}
+        for method, groups in roads.items():
+            places = [group[0].setting.strength for group in groups]
+            means = [
+                numpy.mean([found[Setting(method, place, number)] for number in drawn], axis=0)
+                for place in places
+            ]
+            result[method] = lost_at([(100 * t, 100 * x) for t, x in means], goal)
+        return result
+
+    rng = numpy.random.default_rng(seed)
+    skills, count = before.shape
+    draws = []
     for _ in range(repeats):
-        items = {name: rng.choices(range(count), k=count) for name in OLD}
-        lost = {}
-        for method in methods:
-            table = tables[method]
-            seeds = rng.choices(range(len(table)), k=len(table))
-            lost[method] = 100 * statistics.fmean(
-                statistics.fmean(map(table[number][name].__getitem__, items[name]))
-                for number in seeds
-                for name in OLD
-            )
-            drawn[method].append(lost[method])
-        order = sorted(ranked, key=lost.__getitem__)
-        for rank, method in enumerate(order, 1):
-            ranks[method].append(rank)
-    found = []
-    for method, (entries, reached) in chosen.items():
-        low, high = _ends(drawn[method])
-        best, worst = _ends(ranks[method]) if reached else (len(ranked) + 1, len(methods))
-        found.append(
+        items = rng.integers(count, size=(skills, count))
+        asked = rng.integers(target.shape[1], size=target.shape[1])
+        means = lost[:, numpy.arange(skills)[:, None], items].mean((1, 2))
+        drawn = rng.choice(seeds, len(seeds)).tolist()
+        draws.append(values(means, target[:, asked].mean(1), drawn))
+    truth = values(lost.mean((1, 2)), target.mean(1), seeds)
+
+    def order(result: dict) -> list[str]:
+        return sorted(methods, key=lambda method: (result[method][0] < goal, result[method][1]))
+
+    ranks = [order(draw) for draw in draws]
+    standing = []
+    for method in order(truth):
+        score, points, places = truth[method]
+        all_places = strengths(board, method)
+        low, high = numpy.percentile([draw[method][1] for draw in draws], [2.5, 97.5])
+        place = numpy.percentile([1 + names.index(method) for names in ranks], [2.5, 97.5])
+        standing.append(
             Standing(
                 method,
-                entries[0].setting.strength if reached else None,
-                statistics.fmean(entry.score(TARGET, REPORTING) for entry in entries),
-                statistics.fmean(entry.lost(base, REPORTING) for entry in entries),
-                *(low, high, int(best), int(worst)),
+                tuple(all_places[place] for place in places),
+                *(float(score), float(points), float(low), float(high)),
+                *(int(place[0]), int(numpy.ceil(place[1]))),
             )
         )
-    return sorted(found, key=lambda s: (s.strength is None, s.lost))
-
-
-def _choose(
-    board: Sequence[Entry], base: Entry, method: str, goal: float
-) -> tuple[list[Entry], bool]:
-    """The runs of the strength that stands for a method, and whether they reach the goal."""
-
-    def mean_target(entries: Sequence[Entry]) -> float:
-        return statistics.fmean(entry.score(TARGET, CHOOSING) for entry in entries)
-
-    def mean_lost(entries: Sequence[Entry]) -> float:
-        return statistics.fmean(entry.lost(base, CHOOSING) for entry in entries)
-
-    groups = [pick(board, method, strength) for strength in strengths(board, method)]
-    reached = [group for group in groups if mean_target(group) >= goal]
-    if reached:
-        return min(reached, key=mean_lost), True
-    return max(groups, key=mean_target), False
-
-
-def _tables(base: Entry, entries: Sequence[Entry]) -> list[dict[str, list[int]]]:
-    """For each run and old skill: 1 per reported item lost, -1 per item gained, else 0."""
-    return [
-        {
-            name: [
-                int(before) - int(after)
-                for before, after in zip(
-                    base.right[name][REPORTING], entry.right[name][REPORTING], strict=True
-                )
-            ]
-            for name in OLD
-        }
-        for entry in entries
-    ]
-
-
-def _ends(values: Sequence[float]) -> tuple[float, float]:
-    """The 2.5th and the 97.5th percentile."""
-    ordered = sorted(values)
-    low = ordered[round(0.025 * len(ordered))]
-    return low, ordered[round(0.975 * len(ordered)) - 1]
+    return standing

@@ -246,6 +246,8 @@ METHODS: dict[str, Method] = {
     ),
 }
 
+#: Methods in the ranking. The others are about worked steps, a question of its own (lesson 06).
+RANKED = tuple(name for name in METHODS if name not in ("base", "worked steps", "families"))
 #: Every method at every strength. One seed is finished before the next begins.
 ENTRIES = [Setting("base", 0, 0)] + [
     Setting(name, strength, seed)

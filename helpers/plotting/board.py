@@ -23,20 +23,19 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
     figure, (ax,) = new_figure(width=9, height=0.42 * len(standings) + 1.1)
     told = []
     for place, one in enumerate(standings):
-        reached = one.strength is not None
+        reached = one.target >= goal
         colour = BLUE if reached else GREY
         ax.plot([one.low, one.high], [place, place], color=colour, linewidth=2)
         ax.plot(one.lost, place, marker="o" if reached else "s", markersize=9, color=colour,
                 markerfacecolor=colour if reached else "white")  # fmt: skip
         ax.annotate(f"{one.target:.0f} %", (1.01, place), xycoords=("axes fraction", "data"),
                     va="center", color=colour, fontsize=FONT_SIZE)  # fmt: skip
-        told.append(
-            f"{_name(one)} {one.lost:.1f} ({one.low:.1f} to {one.high:.1f}) at {one.target:.0f} %"
-        )
+        interval = f"{one.low:.1f} to {one.high:.1f}"
+        told.append(f"{_name(one, goal)} {one.lost:.1f} ({interval}) at {one.target:.0f} %")
     if margin is not None:
         ax.axvline(margin, color="#333333", linestyle=":", linewidth=1.5)
     ax.axvline(0, color="#333333", linewidth=1)
-    ax.set_yticks(range(len(standings)), [_name(one) for one in standings])
+    ax.set_yticks(range(len(standings)), [_name(one, goal) for one in standings])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("old skills: points lost, mean over capabilities (95 % interval)")
@@ -47,10 +46,8 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
     )
 
 
-def _name(one: Standing) -> str:
-    if one.strength is None:
-        return f"{one.method} (falls short)"
-    return f"{one.method}, {one.strength:g}" if one.strength else one.method
+def _name(one: Standing, goal: float) -> str:
+    return one.method if one.target >= goal else f"{one.method} (falls short)"
 
 
 def roads(groups: Mapping[str, Sequence[tuple[float, float, float]]], x: str, y: str) -> Picture:
