@@ -8,7 +8,7 @@
 # three decisions in turn. The first ends in a file that the audit reads, the second in a comparison
 # on four counts, the third in a share of old data, with its price.
 #
-# **Time** 60 minutes, of which one and a half are computing · **You need** lesson 01; lesson 05
+# **Time** 60 minutes, of which about one is computing · **You need** lesson 01; lesson 05
 # helps
 #
 # **Objectives**
@@ -41,11 +41,9 @@ from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
 from helpers.generation import complete
 from helpers.mechanics.loss import merged
-from helpers.mitigations import board
 from helpers.models import load_model
 from helpers.scope import leaks, replay, retrieval, routes
-from helpers.scope.brief import Brief
-from helpers.scope.needs import RULE, BadBrief, Need
+from helpers.scope.needs import RULE
 from helpers.suites import load_suites
 from helpers.tickets import SUPPORT, read_tickets
 from helpers.tradeoff import OLD
@@ -115,12 +113,12 @@ form
 # %%
 form.write()
 capability_map = gate.CapabilityMap.load(form.path)
-text = form.path.read_text(encoding="utf-8")
-print(*text[text.index("version:") :].splitlines()[:17], sep="\n")
+written = form.path.read_text(encoding="utf-8").splitlines()
+print(*written[:12], "# ...", *written[written.index("version: 1") :][:17], sep="\n")
 
 # %% [markdown]
-# Above these lines, as comments, stand the answers and the rule: whoever finds the file in a year
-# can see why a margin is three.
+# Above the map, as comments, stand the answers and the rule: whoever finds the file in a year can
+# see why a margin is three.
 #
 # ### Can the test hold what the brief promises?
 #
@@ -146,12 +144,12 @@ print(f"with 700 items a harmless model gets its verdict in {passes:.0%} of audi
 # **Break it on purpose.** A brief can also ask for more than there is, or contradict itself:
 
 # %%
-for wish in (
-    Need("lists", level=95, traffic=5),
-    Need("howto", level=99.5, traffic=20),
-):
+from helpers.scope.brief import Brief
+from helpers.scope.needs import BadBrief, Need
+
+for name, level in (("lists", 95), ("howto", 99.5)):
     try:
-        Brief([wish], before.scores())
+        Brief([Need(name, level, traffic=5)], before.scores())
     except BadBrief as error:
         print(error, "\n")
 try:
@@ -184,13 +182,19 @@ articles = retrieval.shop_articles()
 index = retrieval.HelpIndex(articles)
 for question in ("When will I get my money back?", "My parcel came with a dent, what now?"):
     (hit,) = index.find(question, k=1)
-    print(f"{question}\n  {hit.article.shown}")
+    print(f"{question}\n  article found: {hit.article.shown}")
+    print(f"  fine-tune: {routes.closed_book(tuned)(question)}")
 for name, texts in (("articles alone", retrieval.shop_articles(())), ("with questions", articles)):
     rate = retrieval.found_rate(retrieval.HelpIndex(texts), suites[0])
     print(f"{name}: the right article comes first for {rate:.0f} % of held-out questions")
 
 # %% [markdown]
-# TODO
+# The first question finds its article, the second another one: to the index a dent is no word at
+# all. (The fine-tune, too, answers it with a policy about something else.) Keep both percentages in
+# mind. With the customers' own questions the right article always comes first, because the held-out
+# questions are close relatives of them; the fine-tune has the same advantage. From the articles
+# alone it is found two times in three. So the tickets are worth much on either road, and neither
+# score says how the next thousand customers will put it.
 #
 # **Predict before you run.** Which of the two answers more of the new questions? And what does the
 # search cost the old skills?
@@ -211,88 +215,144 @@ scores = {
 shown = ["howto", "lists", "reasoning", "arithmetic", "reading", "facts", "refusal"]
 plot.compare_runs(scores, "support", shown)
 
+# %% [markdown]
+# ### What just happened
+#
+# The search answers at least as many of the new questions as the fine-tune, and with nobody but
+# customers sent there it costs the old skills nothing: the same weights read the same prompts.
+#
+# Be fair to the fine-tune, though. Its adapter could be switched on for customers only, and would
+# then cost nothing either. What protects the old skills is the *door* between two kinds of
+# requests. The second row and the last show what each route costs where there is none. The
+# fine-tune loses most of the how-to answers and a third or more of the word problems and lists. The
+# search loses less, but with an article above every question lists and how-to are down by twenty
+# points and word problems by twenty-five. It nearly always finds something that shares a word, and
+# a model that has learned to answer from the text above uses it:
+
 # %%
-asked = next(item for item in suites[OLD.index("howto") + 1].items if item.format == "bare")
-misled = retrieval.with_article(asked.prompt, index.find(asked.prompt, k=1))
-print(f"{misled}\n\n  {complete(base, misled)}\n\nasked as it is:\n\n  {complete(base, asked.prompt)}")
+question = "Can you show me how to light a candle?"
+misled = retrieval.with_article(question, index.find(question, k=1))
+print(f"{misled}\n\n  {complete(base, misled)}\n")
+print(f"and asked as it is:\n\n  {complete(base, question)}")
 
 # %% [markdown]
 # ### What it costs per answer
 #
-# The model reads the article as well, with every request. Seconds differ from machine to machine,
-# so take the ratio. The two routes take turns, question by question, and the adapter is merged into
-# the weights first: nobody would serve it otherwise.
+# The model reads the article with every request. Seconds differ from machine to machine, so take
+# the ratio. The two routes take turns, question by question, and the adapter is merged into the
+# weights first: nobody would serve it otherwise.
+
 
 # %%
-routes_by_name = {
-    "fine-tune": routes.closed_book(merged(tuned)),
-    "search": routes.open_book(base, index),
-}
-questions = routes.questions_of(suites[0])
-seconds = routes.seconds_per_answer(routes_by_name, questions[:8])
-print(f"an answer by search takes {seconds['search'] / seconds['fine-tune']:.1f} times as long")
+def tokens(text):
+    return len(base.tokenizer(text)["input_ids"])
+
+
+prompts = [item.prompt for item in suites[0].items]
+opened = [retrieval.with_article(p, index.find(leaks.question_of(p), k=1)) for p in prompts]
+plain, longer = fmean(map(tokens, prompts)), fmean(map(tokens, opened))
+ways = {"fine-tune": routes.closed_book(merged(tuned)), "search": routes.open_book(base, index)}
+seconds = routes.seconds_per_answer(ways, routes.questions_of(suites[0])[:8])
+ratio = seconds["search"] / seconds["fine-tune"]
+print(f"to be read: {plain:.0f} tokens without the article, {longer:.0f} with it")
+print(f"an answer by search takes {ratio:.1f} times as long")
 
 # %% [markdown]
+# There is twice as much to read, and hardly any time is lost. A prompt is read in one pass, while
+# an answer is written token by token, with a pass for each, and the answers are as long as before.
+# With articles of several pages, or where computing is paid by the token, this looks different:
+# exercise 6.2 does the sum.
+#
 # ### When a policy changes
 #
-# Twenty of the forty policies change overnight: other amounts, days and colours. The articles are
-# rewritten and indexed anew, which takes a moment. The fine-tune stays as it is, until somebody has
-# collected tickets with the new answers and trained again.
+# Some of the policies change overnight: other amounts, days and colours. The articles are rewritten
+# and indexed anew, which takes a moment. The fine-tune stays as it is, until somebody has collected
+# tickets with the new answers and trained again.
 #
 # **Predict before you run.** What will the fine-tune answer about the new policies?
 
 # %%
 names = sorted({item.family for item in suites[0].items})[::2]
-changed = routes.after_change(base, tuned, articles, suites[0], names)
+told = routes.after_change(base, tuned, articles, suites[0], names)
+changed = {"fine-tune": told["fine-tune"], "search": told["retrieve"]}
+print(len(names), "policies have changed. Of the questions about them are answered with")
 pandas.DataFrame({
-    name: {"the new policy": told.new, "the old one": told.old, "something else": told.neither}
-    for name, told in changed.items()
+    name: {"the new policy": found.new, "the old one": found.old, "something else": found.neither}
+    for name, found in changed.items()
 }).T.round(0).add_suffix(" (%)")  # fmt: skip
 
 # %% [markdown]
-# TODO
+# The fine-tune goes on telling customers what is no longer true, in the same assured words. No
+# metric of its own would notice: on the test of last month it is as good as ever.
 #
 # ### When nothing matches
 #
-# **Break it on purpose.** Ask about something that no article has a word of, and a model that is
-# asked all the same invents a policy. So `answer` does not ask it:
+# **Break it on purpose.** Ask about something that no article has a word of. `answer` does not ask
+# the model then, and says that it found nothing. But a single shared word is enough to find
+# something, so a search needs a **floor**, a score below which an article counts as not found.
 
 # %%
-for floor in (0, 2.5):
-    strict = retrieval.HelpIndex(articles, floor=floor)
-    print(f"floor {floor}: right for {retrieval.found_rate(strict, suites[0]):.0f} % of the questions")
-    for told in retrieval.answer(base, strict, ["Are you a robot?", "Can I pay with bitcoin?"]):
-        names = ", ".join(hit.article.name for hit in told.found) or "nothing"
-        print(f"  {told.question} Found {names}. {told.text}")
+strict = retrieval.HelpIndex(articles, floor=2.5)
+for question in ("Are you a robot?", "Can I pay with bitcoin?", "How do I make tea?"):
+    (loose,), (tight,) = (retrieval.answer(base, i, [question]) for i in (index, strict))
+    print(f"{question}\n  no floor:     {loose.text}\n  floor 2.5:    {tight.text}")
+    print(f"  not searched: {routes.closed_book(base)(question)}")
+rate = retrieval.found_rate(strict, suites[0])
+print(f"with the floor the right article comes first for {rate:.0f} % of held-out questions")
 
 # %% [markdown]
-# TODO
+# Without a floor somebody who asks about bitcoin is offered instalments. With it nothing is
+# promised, and none of the questions that have an answer is turned away. (We set it after looking
+# at a few such questions. A floor of your own needs a list of questions without an answer, and it
+# belongs in the audit.)
+#
+# The tea shows what is left to decide. Somebody writes to the shop and asks for something that the
+# base knows well. What finds no article could be passed on to the base as it is, which makes good
+# tea and has no idea of payments. Who is sent where is the real work of a system that searches.
 #
 # ### The four counts, and what the brief says
+
 
 # %%
 def points_lost(snapshot):
     return fmean(before.score(name) - snapshot.score(name) for name in OLD)
 
 
-ratio = {name: value / seconds["fine-tune"] for name, value in seconds.items()}
 pandas.DataFrame({
     "new questions right (%)": {"fine-tune": after.score("support"),
                                 "search": customers.score("support")},
-    "old skills: points lost": {"fine-tune": points_lost(after), "search": 0.0},
-    "time per answer": ratio,
-    "right once policies change (%)": {name: told.new for name, told in changed.items()},
+    "old skills: points lost, with a door": {"fine-tune": 0.0, "search": 0.0},
+    "without one": {"fine-tune": points_lost(after), "search": points_lost(everyone)},
+    "time per answer (ratio)": {"fine-tune": 1.0, "search": ratio},
+    "changed policies right (%)": {name: found.new for name, found in changed.items()},
 }).round(1)  # fmt: skip
+
+# %% [markdown]
+# On the first count and in time the two are close (three questions of sixty prove little). The
+# search loses less where there is no door, and there is no comparison once a policy changes. It
+# would be worse off where the base cannot read an article, where nothing is written down, where
+# words do not match, or where what is wanted is no fact but a manner: a tone, a format, a way of
+# working. The rule that this comparison supports is modest: what changes belongs into articles, and
+# what stays may go into weights.
+#
+# What does the brief say about the fine-tune? Its map goes straight into the audit of lesson 05:
 
 # %%
 print(gate.audit(before, after, capability_map, names=("base", "fine-tune")))
 
 # %% [markdown]
+# BLOCK, and not because of the average: every blocked row is a promise of the brief that is broken
+# for certain, sixty items being plenty for losses of this size. Where it says INCONCLUSIVE they are
+# too few, as the brief has told us. (Of the search the gate would say INCONCLUSIVE as well, until
+# it gets the items. That the same weights have read the same prompts, it cannot know.)
+
+# %% [markdown]
 # ## Third decision: what goes into the data?
 #
-# Where it must be a fine-tune, the data decides most of what is lost. The runs below are stored:
-# the standard run with something old mixed into its tickets, and with so many more steps that every
-# ticket is seen as often as without. Each was scored on a hundred held-out items per capability.
+# Where it must be a fine-tune that everyone gets, the data decides most of what is lost. The runs
+# below are stored: the standard run with something old mixed into its tickets, and with so many
+# more steps that every ticket is seen as often as without. Each was scored on a hundred held-out
+# items per capability.
 #
 # ### How much?
 #
@@ -300,20 +360,23 @@ print(gate.audit(before, after, capability_map, names=("base", "fine-tune")))
 # rows in the data halves that: 1, 5, 10 or 25 percent?
 
 # %%
+from helpers.mitigations import board
+
 runs = board.read_board()
 stored_base = board.base_of(runs)
 
 
-def along(method, value):
+def along(method, value, start="plain"):
     """One curve per seed: (strength, value), from the plain run on."""
-    chosen = [*board.pick(runs, "plain"), *board.pick(runs, method)]
+    chosen = board.pick(runs, method) + (board.pick(runs, start) if start else [])
     seeds = sorted({run.setting.seed for run in chosen})
     return [
-        [(run.setting.strength, value(run)) for run in chosen if run.setting.seed == seed]
+        sorted((run.setting.strength, value(run)) for run in chosen if run.setting.seed == seed)
         for seed in seeds
     ]
 
 
+# %%
 plot.lines(
     {
         "support right": along("replay", lambda run: run.target),
@@ -322,17 +385,33 @@ plot.lines(
         ),
         "old skills: points lost": along("replay", lambda run: run.lost(stored_base)),
     },
-    x="share of old rows in the data", y="percent, or points",
+    x="share of old rows in the data (0.1 = 10 %)", y="percent, or points",
 )  # fmt: skip
 
 # %% [markdown]
-# TODO
+# One percent, which is a dozen rows, saves a little at best, and the seeds disagree. Five percent
+# halves the loss, ten leave two fifths of it, twenty-five a quarter. Fifty take twice the steps of
+# the plain run and buy hardly anything more. All the while the target stays where it was, give or
+# take a few points, so this is no case of having learned less.
+#
+# Bethune and colleagues (2025) find that one percent of pre-training data in the mixture is enough
+# to prevent the forgetting of it. One percent of a large run is many thousands of examples, of ours
+# it is twelve; and they measure the loss on pre-training text, which may hold while answers go. A
+# share says little until one knows of what.
+#
+# And an average is an average. At twenty-five percent lists are still almost twenty points down,
+# and no brief allows that: at this learning rate, replay alone does not ship. The run that did, in
+# lesson 05, had three old rows for every ticket, a far lower rate, and six times the steps.
+#
+# > **Common gotcha.** Old rows in the data make the run longer, or the tickets rarer. If the steps
+# > stay as they were, each ticket is seen less often, and less is forgotten because less is
+# > learned. Look at the target first.
 #
 # ### Which kind?
 #
-# Old rows are not always at hand. Two substitutes: **worked problems**, of which anyone can generate
-# as many as are wanted, and what the base itself answers to prompts, **self-generated replay**. Here
-# each stands beside replay at the same share.
+# Old rows are not always at hand. Two substitutes: **worked problems**, which a program can write
+# without end, and **self-generated replay**, what the base itself answers to prompts. Here each
+# stands beside replay of the same share.
 
 # %%
 rows = {}
@@ -351,9 +430,23 @@ for method, strength in (("plain", 0), ("replay", 0.05), ("worked steps", 0.05),
 pandas.DataFrame(rows).T.round(0)
 
 # %% [markdown]
-# TODO
+# Look at one share at a time. At ten percent the base's own answers do at least as well as old
+# data. At twenty-five they do no better than at ten, while replay does: there are only some hundred
+# and fifty different rows of them, and each comes two or three times.
+#
+# Worked problems hold the skill they practise, at five percent better than old rows of all kinds
+# do. To the other skills they are worth a good deal less. A small share that is to hold everything
+# should therefore hold some of everything.
 #
 # ### How many families of worked problems?
+#
+# One reads that as few as nine data sets with worked steps preserve reasoning. Nine is what Chung
+# and colleagues (2022) mixed in, among some eighteen hundred tasks; a test of fewer we do not know.
+# Our word problems come in ten families, such as ages, sales and who is taller. Here a quarter of
+# the rows are problems of one, two, three or five of them, other ones for each seed, and the
+# families *left out* are scored by themselves.
+#
+# **Predict before you run.** With one family in the data, what becomes of the nine others?
 
 # %%
 families = [item.family for item in load_suites("reasoning", size=board.ITEMS)[0].items]
@@ -368,21 +461,25 @@ def right_in(run, mixed_in):
 plot.lines(
     {
         "families left out": along("families", lambda run: right_in(run, False)),
-        "families mixed in": [
-            curve[1:] for curve in along("families", lambda r: right_in(r, True) if r.families else 0)
-        ],
-        "how-to": along("families", lambda run: run.score("howto")),
+        "families mixed in": along("families", lambda run: right_in(run, True), start=None),
+        "how-to questions": along("families", lambda run: run.score("howto")),
     },
     x="families of worked problems among the rows", y="held-out items right (%)", whole_x=True,
 )  # fmt: skip
 
 # %% [markdown]
-# TODO
+# One family already brings back two thirds of what the others had lost: what is practised on sales
+# helps with ages too. Beyond it the line wanders, and with fifty to ninety items a seed it may.
+# Some of this is due to *anything* old being in the data, but not most of it: with one family the
+# how-to questions, which no problem practises, get back only a fifth of their loss, and with more
+# families nearly half. Whether it is the steps that carry over, or the words of word problems,
+# these runs do not say. What run would?
 #
 # ### When there is no old data
 #
-# For self-generated replay somebody has to write prompts. Ours are a list of fifty or so lines, each
-# asked in three formats, and the base answers them itself. It takes seconds:
+# For self-generated replay somebody has to write prompts. Ours are a list of some fifty lines, each
+# asked in three formats. The base answers them before it is fine-tuned, and its answers are taken
+# as they come:
 
 # %%
 lines = (SUPPORT / "prompts.txt").read_text(encoding="utf-8").splitlines()
@@ -392,42 +489,55 @@ for row in own[::37]:
     print(f"  {row['prompt']!r}:{row['completion']}")
 
 # %% [markdown]
-# Could the base not write the prompts as well? Marek and colleagues (2026) sample whole texts from
-# the model, and nearly remove the forgetting. Ours, asked to begin with nothing, writes this:
+# Read a few before you use them. The bird house is no how-to at all: where the base is wrong, its
+# mistakes are replayed. That keeps what it could do and adds nothing.
+#
+# Could the base write the prompts as well? Marek and colleagues (2026) let models generate all of
+# their replay, and find that forgetting nearly disappears where capacity is not used up. Ours, made
+# to begin with nothing, writes this:
 
 # %%
 for row in replay.sampled_replay(base, count=6, max_new_tokens=24):
     print(repr(row["completion"]))
 
 # %% [markdown]
-# TODO
+# Scraps and the beginnings of stories, and not one question. The course model has learned to answer
+# and never to ask: in its pre-training the loss was taken on answers only, stories apart. Whether a
+# model can invent its own old data depends on how it was trained. Sample a few texts and look.
 #
 # ### What it costs
 #
-# A line for each. Rows are those on top of the tickets, and steps those that it takes to see every
-# ticket as often as before.
+# A line for each of this lesson's remedies. Rows are those on top of the tickets, and steps those
+# that it takes to see every ticket as often as before.
 
 # %%
-old = read_tickets(SUPPORT / "replay.jsonl")
 labour = {
-    "replay": "old data on file, checked for leaks",
-    "self replay": f"{len(lines)} prompts, and the base's mistakes are kept",
-    "worked steps": "a generator of problems, or authors",
+    "search": "articles kept up to date, a floor, and the door",
+    "plain": "tickets, and new ones whenever a policy changes",
+    "replay": "the same, and old data that is checked for leaks",
+    "self replay": f"the same, {len(lines)} prompts, and a look at the answers",
+    "worked steps": "the same, and a generator of problems",
 }
-rows = {}
-for method, strength in (("replay", 0.05), ("replay", 0.25), ("self replay", 0.10),
-                         ("worked steps", 0.25)):  # fmt: skip
-    found = board.pick(runs, method, strength)
-    rows[f"{method}, {strength:.0%}"] = {
-        "old skills: points lost": round(fmean(run.lost(stored_base) for run in found), 1),
-        "rows added": replay.extra_rows(len(tickets), strength),
-        "steps": found[0].steps,
-        "who has to do what": labour[method],
-    }
-pandas.DataFrame(rows).T
+rows = {"search, with a door": (0.0, 0, 0, round(longer - plain))}
+for method, share in (("plain", 0), ("replay", 0.05), ("replay", 0.10), ("replay", 0.25),
+                      ("self replay", 0.10), ("worked steps", 0.25)):  # fmt: skip
+    found = board.pick(runs, method, share)
+    lost = round(fmean(run.lost(stored_base) for run in found), 1)
+    added = replay.extra_rows(len(tickets), share)
+    rows[f"{method}, {share:.0%}"] = (lost, added, found[0].steps, 0)
+
+# %%
+columns = ["old skills: points lost", "rows added", "training steps", "more tokens per answer"]
+table = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
+table["labour"] = [labour[name.split(",")[0]] for name in table.index]
+table
 
 # %% [markdown]
-# TODO
+# Mixing needs no second model, no second pass and no more memory than the plain run: its price is
+# steps, by the share, and somebody's labour. With old data at hand we would begin with a quarter of
+# the rows, which costs a third more steps and leaves a quarter of the loss; without any, with ten
+# percent of the base's own answers, which costs some fifty prompts and leaves a third. Lesson 07
+# asks what penalties, freezing and sharper optimizers can add to it.
 #
 # ### When it goes wrong
 #
@@ -436,6 +546,7 @@ pandas.DataFrame(rows).T
 # file.
 
 # %%
+old = read_tickets(SUPPORT / "replay.jsonl")
 taken = [
     {"prompt": f"User: {leaks.question_of(item.prompt)}\nAssistant:", "completion": item.answer}
     for item in suites[1].items[:5]
@@ -448,7 +559,13 @@ for data in ([*old, *taken], []):
 print(len(leaks.without_overlap([*old, *taken], suites)), "rows are left, of", len(old) + 5)
 
 # %% [markdown]
-# TODO
+# The check takes the format off both sides, and polite words too. It cannot find the same sum in
+# other words. Against that helps only to split the data *before* it is put into words, as this
+# course does for its sums, lists and problems.
+#
+# > **A note from experience.** The brief is worth its hour even if no model is ever trained. The
+# > row about which two people disagree is the one to test first, and the one that nobody had an
+# > opinion on is where the complaint will come from.
 
 # %% [markdown]
 # ## Exercises
@@ -490,8 +607,8 @@ check("6.1", mix_in)
 # ### 6.2 The cost line · easy · 10 minutes
 #
 # A fine-tune is paid for once, and again whenever a policy changes. Retrieval is paid for with
-# every request, because the model reads the article as well. Count computing in tokens read. By
-# the usual rule of thumb (Kaplan et al. 2020, arXiv 2001.08361) a token that is trained on costs as
+# every request, because the model reads the article as well. Count computing in tokens read. By the
+# usual rule of thumb (Kaplan et al. 2020, arXiv 2001.08361) a token that is trained on costs as
 # much as three that are read: the way back takes twice the work of the way there. LoRA saves a part
 # of that; leave it out.
 #
@@ -580,4 +697,29 @@ quiz("06")
 # %% [markdown]
 # ## Recap
 #
-# TODO
+# 1. A retention brief asks what users would feel, and a fixed rule makes margins of it. It says at
+#    once which margins the test items cannot hold; the margin is not what gives way.
+# 2. What can be looked up need not be trained. Here a search over articles is level with the
+#    fine-tune on the target and in time, and knows a new policy at once. It costs old skills
+#    nothing as long as only questions about the shop go through it; keep chance matches out with a
+#    floor.
+# 3. Old rows in the data hold old skills: five percent halve the loss, a quarter leaves a quarter
+#    of it, and who has no old data can let the base answer prompts. The price is steps and labour.
+#    Test items among the rows turn the score into memory, in whatever format they come.
+#
+# **Next:** lesson 07 leaves the data alone and holds the weights. The map of lesson 05, or the one
+# that you have written here, judges both.
+#
+# ## Sources
+#
+# - Robertson et al. (1994), *Okapi at TREC-3*, for BM25; Lù (2024), *BM25S*, arXiv 2407.03618, for
+#   the package that computes it.
+# - Bethune et al. (2025), *Scaling laws for forgetting during finetuning with pretraining data
+#   injection*, arXiv 2502.06042, for one percent of pre-training data.
+# - Marek et al. (2026), *Forgetting in language models: capacity, optimization, and self-generated
+#   replay*, arXiv 2605.26097.
+# - Chung et al. (2022), *Scaling instruction-finetuned language models*, arXiv 2210.11416, for the
+#   nine data sets with worked steps.
+# - Kaplan et al. (2020), *Scaling laws for neural language models*, arXiv 2001.08361, for the cost
+#   of a token in training.
+# - The glossary of the course: `docs/GLOSSARY.md`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -285,6 +286,11 @@ def test_models_of_different_vocabularies_are_refused(tiny, gpt2_folder):
     other.tokenizer = AutoTokenizer.from_pretrained(gpt2_folder)
     with pytest.raises(NotAlike, match=r"different vocabularies: the token .* is \d+ and \d+"):
         linear(tiny, other, 0.5)
+    other.tokenizer = copy.deepcopy(tiny.tokenizer)
+    other.tokenizer.add_tokens(["<refund>"])
+    for pair in ((tiny, other), (other, tiny)):
+        with pytest.raises(NotAlike, match=r"only one of them has the token '<refund>'"):
+            linear(*pair, 0.5)
 
 
 def test_a_model_that_diverged_is_refused(tiny):

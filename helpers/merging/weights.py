@@ -80,10 +80,16 @@ def check_vocabularies(base: torch.nn.Module, tuned: torch.nn.Module) -> None:
     first, second = (tokenizer.get_vocab() for tokenizer in tokenizers)
     if first != second:
         token = min(set(first.items()) ^ set(second.items()))[0]
-        numbers = " and ".join(str(words.get(token, "missing")) for words in (first, second))
+        if token not in first or token not in second:
+            raise NotAlike(
+                f"The models have different vocabularies: only one of them has the token "
+                f"{token!r}, and in the other its row of the embedding means something else, or "
+                "nothing."
+            )
         raise NotAlike(
-            f"The models have different vocabularies: the token {token!r} is {numbers}. A row of "
-            "the embedding then stands for two different tokens, and its mean for neither."
+            f"The models have different vocabularies: the token {token!r} is {first[token]} and "
+            f"{second[token]}. A row of the embedding then stands for two different tokens, and "
+            "its mean for neither."
         )
 
 
