@@ -1,7 +1,7 @@
 """What a mitigation costs: time per step and peak memory, against plain fine-tuning.
 
 `data/runs/costs.json` holds what was measured for the lesson, with nothing else running:
-`python -m helpers.mitigations.costs`, which `make runs` calls at its end.
+`python -m helpers.mitigations.costs`.
 """
 
 from __future__ import annotations
