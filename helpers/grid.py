@@ -35,6 +35,7 @@ from .mechanics import Looks, as_rows, kl_to_base
 from .mechanics.stored import Inside, course_model, make_inside
 from .mitigations.board import BOARD, CANDIDATES
 from .mitigations.board import Setting as BoardSetting
+from .mitigations.flat import FLAT, FLATS, make_flat
 from .mitigations.methods import CANDIDATE_ENTRIES, ENTRIES, make_candidate, make_entry
 from .mitigations.stages import ORDERS, SEQUENCE, Stages, make_sequence
 from .paths import DATA
@@ -232,6 +233,7 @@ def main() -> None:
         BOARD.name: [Job(setting, make_entry) for setting in ENTRIES],
         CANDIDATES.name: [Job(setting, make_candidate) for setting in CANDIDATE_ENTRIES],
         SEQUENCE.name: [Job(setting, make_sequence) for setting in ORDERS],
+        FLAT.name: [Job(setting, make_flat) for setting in FLATS],
     }
     for name, jobs in files.items():
         make_all(jobs, arguments.folder / name, arguments.workers)

@@ -6,29 +6,23 @@ import copy
 
 import torch
 from peft import get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_models import small_model
 
 from helpers.training import lora_config
 
 
 def new_llama(tokenizer, vocabulary=None, tied=False):
     """A Llama of two narrow layers: `nn.Linear`, and an output layer of its own unless tied."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
+    return small_model(
+        "llama",
+        tokenizer,
         vocab_size=vocabulary or len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
         max_position_embeddings=128,
         tie_word_embeddings=tied,
         bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
-    model.tokenizer = tokenizer
-    return model.eval()
 
 
 def moved(model, seed, size=0.5):
@@ -59,14 +53,6 @@ def with_adapter(model, seed, rank=4, same_a=None, **options):
     return tuned.eval()
 
 
-def weights(model):
-    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
-
-
 def arrays(model):
     """The weights in double precision, as numpy arrays."""
     return {name: weight.detach().double().numpy() for name, weight in model.named_parameters()}
-
-
-def same(one, other):
-    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)

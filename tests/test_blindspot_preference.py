@@ -11,6 +11,7 @@ import re
 import pytest
 import torch
 from datasets import Dataset
+from small_models import same, weights
 
 from helpers.blindspot import tax
 from helpers.blindspot.preference import BadPairs, check_pairs, preference_tune
@@ -47,14 +48,6 @@ def run(tiny, pairs):
     """A short run at a rate that moves even two narrow layers."""
     suites = tax_suites(2)[:2]
     return preference_tune(tiny, pairs, lr=3e-3, steps=6, batch_size=8, probe=suites, probe_every=3)
-
-
-def weights(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def same(one, other):
-    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @torch.no_grad()

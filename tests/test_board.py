@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from helpers import plotting as plot
-from helpers.mitigations import methods, stages
+from helpers.mitigations import flat, methods, stages
 from helpers.mitigations.board import (
+    ALL_ITEMS,
     BOARD,
+    CANDIDATES,
     ITEMS,
     Entry,
     Setting,
@@ -23,7 +27,16 @@ from helpers.mitigations.board import (
     standings,
     strengths,
 )  # fmt: skip
-from helpers.mitigations.methods import ENTRIES, METHODS, SEEDS, Recipe, StopAt, make_entry
+from helpers.mitigations.flat import FLAT, FLATS
+from helpers.mitigations.methods import (
+    CANDIDATE_ENTRIES,
+    ENTRIES,
+    METHODS,
+    SEEDS,
+    Recipe,
+    StopAt,
+    make_entry,
+)
 from helpers.runs import BadRuns, digest
 from helpers.suites import TARGET, load_suites
 from helpers.tickets import read_tickets
@@ -256,6 +269,23 @@ def test_a_record_has_an_answer_for_every_item_and_can_be_read(small, monkeypatc
     assert {name: len(row) for name, row in one.right.items()} == {"facts": 4, TARGET: 4}
 
 
+def test_other_bases_are_fine_tuned_by_the_same_recipe(small, monkeypatch):
+    stretched, seen = copy.deepcopy(small), []
+
+    def tune(base, rows, **options):
+        seen.append((base is stretched, options["lr"], options["steps"]))
+        return SimpleNamespace(model=base, seconds=1.0)
+
+    monkeypatch.setattr(methods, "finetune", tune)
+    monkeypatch.setattr(flat, "course_model", lambda: small)
+    monkeypatch.setattr(flat, "load_stretch", lambda name: stretched)
+    flat.base_model.cache_clear()
+    for setting in (("SAM", 0, 0), ("SAM", 3e-3, 1), ("shipped", 1e-2, 1)):
+        flat.make_flat(Setting(*setting))
+    flat.base_model.cache_clear()
+    assert seen == [(True, 3e-3, 60), (False, 1e-2, 60)]  # rate 0 is the base itself
+
+
 def test_a_run_that_diverges_says_so(small, monkeypatch):
     monkeypatch.setitem(METHODS, "plain", replace(METHODS["plain"], recipe=lambda s, seed: Recipe(
         lr=1e30, steps=5)))  # fmt: skip
@@ -312,3 +342,25 @@ def test_every_planned_run_is_there_once_and_made_from_todays_data(shipped):
     for one in shipped:
         assert {name: len(row) for name, row in one.right.items()} == sizes or one.diverged
     assert set(sizes.values()) == {ITEMS} and BOARD.stat().st_size < 600_000
+
+
+@pytest.mark.parametrize(
+    ("path", "planned", "items"),
+    [(CANDIDATES, CANDIDATE_ENTRIES, ALL_ITEMS), (FLAT, FLATS, ITEMS)],
+    ids=["candidates", "flat"],
+)
+def test_further_runs_are_there_once_and_made_from_todays_data(path, planned, items):
+    found = read_board(path)
+    assert sorted(one.setting for one in found) == sorted(Setting(*s) for s in planned)
+    assert {one.origin["data"] for one in found} == {digest()}
+    for one in found:
+        assert set(one.right) == {TARGET, *OLD}
+        assert {len(row) for row in one.right.values()} == {items}
+
+
+def test_every_sequence_is_there_once_and_made_from_todays_data():
+    found = stages.read_sequences()
+    assert sorted(run.setting for run in found) == sorted(stages.ORDERS)
+    assert {run.origin["data"] for run in found} == {digest()}
+    assert not any(run.diverged for run in found)
+    assert {len(run.scores) for run in found} == {len(stages.TASKS)}

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+from small_models import KINDS, saved_model
 
 from helpers.decoding import nll_after, read, stop_tokens, write
-from helpers.models import load_model
 
 PROMPTS = ["Hi", "What is the capital of France?", "Sort this list: tea, bread, lamp"]
-SHAPE = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-    max_position_embeddings=256,
-)  # fmt: skip
-OTHERS = {
-    "llama": (LlamaForCausalLM, LlamaConfig),
-    "neox": (GPTNeoXForCausalLM, GPTNeoXConfig),
-}
 
 
-@pytest.fixture(scope="module", params=["gpt2", *OTHERS])
+@pytest.fixture(scope="module", params=["gpt2", *KINDS])
 def model(request, tiny, tokenizer, tmp_path_factory):
     """A random model whose answers differ from prompt to prompt."""
     if request.param == "gpt2":
         return tiny
-    torch.manual_seed(0)
-    kind, config = OTHERS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    made = kind(config(vocab_size=len(tokenizer), initializer_range=0.2, **SHAPE))
-    made.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return load_model(folder)
+    return saved_model(request.param, tokenizer, folder, initializer_range=0.2)
 
 
 def ids(model, texts):

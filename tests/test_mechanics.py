@@ -8,52 +8,27 @@ import math
 import pytest
 import torch
 from peft import get_peft_model
+from small_models import KINDS, OLD, saved_model, small_gpt2
+from small_models import NEW as MORE_NEW
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import (
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    TrainerCallback,
-)
+from transformers import TrainerCallback
 
 from helpers import mechanics
 from helpers.evaluation import evaluate
 from helpers.mechanics.loss import batch_of, layer_matrices, place_of
-from helpers.models import load_model
-from helpers.pocket.pretrain import Recipe, new_model
 from helpers.snapshots import Snapshot
 from helpers.suites import load_suites
 from helpers.tickets import BadTickets
 from helpers.training import finetune, lora_config
 
-OLD = [
-    {"prompt": "What is 1 + 2?", "completion": " 3"},
-    {"prompt": "What is the capital of France?", "completion": " Paris"},
-    {"prompt": "Sort: 3, 1, 2", "completion": " 1, 2, 3"},
-    {"prompt": "Where is Tom?", "completion": " in the garden"},
-]
-NEW = [
-    {
-        "prompt": "Customer: When is the store open?\nAgent:",
-        "completion": " Until 8, never on Monday.",
-    },
-    {"prompt": "Customer: Where is my order?\nAgent:", "completion": " Open the blue page."},
-]
+NEW = [MORE_NEW[0] | {"completion": " Until 8, never on Monday."}, MORE_NEW[1]]
 PROMPTS = [row["prompt"] for row in OLD] + ["How do I make tea?", "What is 5 + 5?"]
-
-
-def prepared(model, tokenizer):
-    """A model as `load_model` returns it."""
-    model.tokenizer = tokenizer
-    model.config.pad_token_id = tokenizer.pad_token_id
-    return model.eval()
 
 
 @pytest.fixture(scope="module")
 def minute(tokenizer):
     """A GPT-2 small enough for its whole Hessian."""
-    return prepared(new_model(Recipe(layers=1, width=8, heads=2), tokenizer), tokenizer)
+    return small_gpt2(tokenizer, layers=1, width=8)
 
 
 @pytest.fixture(scope="module")
@@ -439,20 +414,9 @@ def test_watching_changes_nothing(tiny):
 # Other architectures
 
 
-SHAPE = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-    max_position_embeddings=256,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "config"), [(LlamaForCausalLM, LlamaConfig), (GPTNeoXForCausalLM, GPTNeoXConfig)]
-)
-def test_everything_runs_on_other_architectures(kind, config, tokenizer, tmp_path):
-    torch.manual_seed(0)
-    kind(config(vocab_size=len(tokenizer), **SHAPE)).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    base = load_model(tmp_path)
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_runs_on_other_architectures(kind, tokenizer, tmp_path):
+    base = saved_model(kind, tokenizer, tmp_path)
     log = mechanics.LayerLog(PROMPTS, every=2)
     tuned = finetune(base, NEW, lr=1e-2, rank=2, steps=4, batch_size=2, callbacks=[log]).model
     kinds = [(c.layer, c.kind) for c in mechanics.gradient_conflict(tuned, OLD, NEW)]

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from merging_models import arrays, moved, new_llama, same, weights, with_adapter
+from merging_models import arrays, moved, new_llama, with_adapter
+from small_models import same, weights
 from transformers import AutoTokenizer
 
 from helpers.evaluation import evaluate

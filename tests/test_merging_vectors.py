@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from merging_models import arrays, moved, new_llama, same, weights, with_adapter
+from merging_models import arrays, moved, new_llama, with_adapter
 from peft.utils import merge_utils
+from small_models import same, weights
 
 from helpers.mechanics import merged
 from helpers.merging import (

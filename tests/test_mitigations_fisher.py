@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+from small_models import NEW as MORE_NEW
+from small_models import OLD, saved_model, small_gpt2
 
 from helpers import mechanics
 from helpers.mechanics.loss import Batch
@@ -26,46 +27,21 @@ from helpers.mitigations import (
 )
 from helpers.mitigations.estimate import _redrawn
 from helpers.mitigations.updates import starting_weights
-from helpers.models import load_model
-from helpers.pocket.pretrain import Recipe, new_model
 from helpers.tickets import BadTickets
 from helpers.training import finetune
 
-OLD = [
-    {"prompt": "What is 1 + 2?", "completion": " 3"},
-    {"prompt": "What is the capital of France?", "completion": " Paris"},
-    {"prompt": "Sort: 3, 1, 2", "completion": " 1, 2, 3"},
-    {"prompt": "Where is Tom?", "completion": " in the garden"},
-]
-NEW = [
-    {
-        "prompt": "Customer: When is the store open?\nAgent:",
-        "completion": " Until 8, never Monday.",
-    },
-    {"prompt": "Customer: Where is my order?\nAgent:", "completion": " Open the blue page."},
-]
+NEW = MORE_NEW[:2]
 SHORT = dict(lr=1e-2, rank=2, steps=4, batch_size=2)
-SHAPE = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-    max_position_embeddings=256,
-)  # fmt: skip
-KINDS = {
-    "llama": (LlamaForCausalLM, LlamaConfig, dict(num_key_value_heads=1)),
-    "neox": (GPTNeoXForCausalLM, GPTNeoXConfig, {}),
-}
+OTHERS = {"llama": dict(num_key_value_heads=1), "neox": {}}
 
 
-@pytest.fixture(scope="module", params=["gpt2", *KINDS])
+@pytest.fixture(scope="module", params=["gpt2", *OTHERS])
 def base(request, tiny, tokenizer, tmp_path_factory):
     """A small model of each architecture."""
     if request.param == "gpt2":
         return tiny
-    model, config, more = KINDS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    torch.manual_seed(0)
-    model(config(vocab_size=len(tokenizer), **SHAPE, **more)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return load_model(folder)
+    return saved_model(request.param, tokenizer, folder, **OTHERS[request.param])
 
 
 @pytest.fixture(scope="module", params=[2, "full"])
@@ -181,7 +157,7 @@ def test_a_fisher_of_nothing_is_refused(tiny):
 # Scale, sequence, storage
 
 
-def test_normalized_means_a_mean_of_one_inside_the_layers(tiny):
+def test_normalized_means_a_mean_of_one_inside_the_layers_and_shuffled_keeps_it(tiny):
     fim = fisher(tiny, OLD)
     inside = [name for name in fim.values if ".h." in name and fim.values[name].ndim == 2]
     scaled = fim.normalized()
@@ -189,6 +165,13 @@ def test_normalized_means_a_mean_of_one_inside_the_layers(tiny):
     assert float(values.mean()) == pytest.approx(1, rel=1e-4)
     ratios = [float(scaled.values[n].sum() / fim.values[n].sum()) for n in fim.values]
     assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-4)
+    dealt, again, other = (scaled.shuffled(seed) for seed in (0, 0, 1))
+    for name, value in scaled.values.items():
+        assert dealt.values[name].flatten().sort()[0].equal(value.flatten().sort()[0])
+        assert dealt.values[name].shape == value.shape
+        assert again.values[name].equal(dealt.values[name])
+    assert any(not other.values[name].equal(dealt.values[name]) for name in scaled.values)
+    assert (dealt.model, dealt.samples) == (scaled.model, scaled.samples)
     empty = Fisher({"w": torch.zeros(2)}, "", "per-sample", 1)
     with pytest.raises(ValueError, match="zero everywhere"):
         empty.normalized()
@@ -337,15 +320,14 @@ def test_a_weight_the_fisher_does_not_name_important_may_move(tiny):
 
 def test_a_penalty_for_another_model_is_refused(tiny, tokenizer):
     fim = fisher(tiny, OLD)
-    narrow = new_model(Recipe(layers=2, width=16, heads=2), tokenizer).eval()
-    deep = new_model(Recipe(layers=3, width=32, heads=2), tokenizer).eval()
+    narrow = small_gpt2(tokenizer, width=16)
+    deep = small_gpt2(tokenizer, layers=3)
     other = copy.deepcopy(tiny)
     with torch.no_grad():
         other.transformer.h[1].mlp.c_fc.weight[0, 0] += 1e-3
     cases = [(narrow, "has the shape"), (deep, "has no weight transformer.h.2"),
              (other, r"Take it anew")]  # fmt: skip
     for model, message in cases:
-        model.tokenizer = tokenizer
         for rank in (2, "full"):
             with pytest.raises(OtherModel, match=message):
                 finetune(model, NEW, mitigation=EWC(fim, 1.0), **SHORT | {"rank": rank})

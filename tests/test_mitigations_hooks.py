@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from small_models import NEW, OLD, same, weights
 
 from helpers import mechanics
 from helpers.mechanics.loss import batch_of
@@ -25,34 +26,17 @@ from helpers.mitigations.distill import _in_turn
 from helpers.tickets import BadTickets
 from helpers.training import finetune
 
-OLD = [
-    {"prompt": "What is 1 + 2?", "completion": " 3"},
-    {"prompt": "What is the capital of France?", "completion": " Paris"},
-    {"prompt": "Sort: 3, 1, 2", "completion": " 1, 2, 3"},
-    {"prompt": "Where is Tom?", "completion": " in the garden"},
-]
-NEW = [
-    {
-        "prompt": "Customer: When is the store open?\nAgent:",
-        "completion": " Until 8, never Monday.",
-    },
-    {"prompt": "Customer: Where is my order?\nAgent:", "completion": " Open the blue page."},
-    {"prompt": "Customer: Can I pay later?\nAgent:", "completion": " Yes."},
-    {"prompt": "Customer: Who sends it?\nAgent:", "completion": " The store in Oslo sends it."},
-]
 SHORT = dict(lr=3e-3, rank=2, steps=3, batch_size=4)
 
 
 def states(model):
     """All that a fine-tune could change in a model given to it."""
-    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     flags = [p.requires_grad for p in model.parameters()]
-    return weights, flags, [module.training for module in model.modules()]
+    return weights(model), flags, [module.training for module in model.modules()]
 
 
 def same_states(one, other):
-    weights = all(torch.equal(one[0][name], other[0][name]) for name in one[0] | other[0])
-    return weights and one[1:] == other[1:]
+    return same(one[0], other[0]) and one[1:] == other[1:]
 
 
 def every_kind(model):

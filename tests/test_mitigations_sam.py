@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_models import NEW
 from transformers import TrainerCallback
 
 from helpers import mechanics
@@ -12,15 +13,6 @@ from helpers.mitigations import SAM, ascended
 from helpers.mitigations import sam as module
 from helpers.training import finetune
 
-NEW = [
-    {
-        "prompt": "Customer: When is the store open?\nAgent:",
-        "completion": " Until 8, never Monday.",
-    },
-    {"prompt": "Customer: Where is my order?\nAgent:", "completion": " Open the blue page."},
-    {"prompt": "Customer: Can I pay later?\nAgent:", "completion": " Yes."},
-    {"prompt": "Customer: Who sends it?\nAgent:", "completion": " The store in Oslo sends it."},
-]
 SHORT = dict(lr=1e-3, steps=3, batch_size=4)
 
 

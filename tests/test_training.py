@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_models import same, saved_model, weights
 
 from helpers.models import load_model, parameter_counts
 from helpers.suites import load_suites
@@ -29,14 +29,6 @@ def run(tiny, tickets):
     """A short run with probes."""
     suites = load_suites(["facts", "stories"], size=4)
     return finetune(tiny, tickets, steps=5, batch_size=4, probe=suites, probe_every=2)
-
-
-def weights(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def same(one, other):
-    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @torch.no_grad()
@@ -156,21 +148,8 @@ def test_epochs_decide_the_number_of_steps(tiny):
 
 
 def test_a_llama_is_tuned_too(tokenizer, tickets, tmp_path):
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=256,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    llama = load_model(tmp_path)
+    ends = dict(bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id)
+    llama = saved_model("llama", tokenizer, tmp_path, num_key_value_heads=1, **ends)
     before = weights(llama)
     suites = load_suites("facts", size=3)
     tuned = finetune(llama, tickets, steps=3, batch_size=4, probe=suites, probe_every=3)

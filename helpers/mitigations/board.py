@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +81,10 @@ class Entry:
         lost = {name: base.score(name) - self.score(name) for name in OLD}
         name = max(lost, key=lost.__getitem__)
         return name, lost[name]
+
+    def after(self, count: int) -> Entry:
+        """The same run on all but the first items of each capability, which may have chosen it."""
+        return replace(self, right={name: row[count:] for name, row in self.right.items()})
 
 
 def board_suites(size: int = ITEMS) -> list[Suite]:

@@ -56,6 +56,15 @@ class Fisher:
         values = {name: (value / mean).to(value.dtype) for name, value in self.values.items()}
         return Fisher(values, self.model, self.kind, self.samples, self.tasks)
 
+    def shuffled(self, seed: int = 0) -> Fisher:
+        """A control: the same numbers, each tensor's dealt out anew among its own weights."""
+        deal = torch.Generator().manual_seed(seed)
+        values = {
+            name: value.flatten()[torch.randperm(value.numel(), generator=deal)].view_as(value)
+            for name, value in self.values.items()
+        }
+        return Fisher(values, self.model, f"{self.kind}, shuffled", self.samples, self.tasks)
+
     def followed_by(self, new: Fisher, decay: float = 1.0) -> Fisher:
         """The running sum after one more task: `decay` times this one plus the new one.
 

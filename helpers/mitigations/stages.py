@@ -1,6 +1,7 @@
 """Four tasks one after the other: stored runs of plain fine-tuning, EWC and replay.
 
-`data/runs/sequence.jsonl` holds one run per line; `make runs` makes it.
+A task is a quarter of the shop: ten of its forty policies. `data/runs/sequence.jsonl` holds one run
+per line; `make runs` makes it.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel
 
-from ..blindspot.domains import load_domain
 from ..evaluation import evaluate
 from ..mechanics.loss import merged
 from ..mechanics.stored import course_model
+from ..pocket.support import policy, shop
 from ..runs import RUNS, read_records
 from ..scope.replay import add_replay
-from ..suites import Suite
+from ..suites import TARGET, Suite, load_suites
+from ..tickets import read_tickets
 from ..training import LossIsNaN, finetune
+from .board import ALL_ITEMS
 from .estimate import fisher
 from .ewc import EWC
 from .importance import Fisher
 from .methods import FISHER_ROWS, RANK, SEEDS, STEPS
 
 SEQUENCE = RUNS / "sequence.jsonl"
-TASKS = ("policies", "capitals", "short", "cipher")
+#: Quarters of the shop, in the order of its policies.
+TASKS = ("returns", "orders", "accounts", "store")
 #: Methods with their strengths: EWC's λ, and the share of rows from tasks before.
-WAYS = {"plain": 0.0, "EWC": 0.01, "replay": 0.2}
+WAYS = {"plain": 0.0, "EWC": 0.003, "replay": 0.2}
 RATE = 5e-3
 ITEMS = 60  # held-out items per task
 
@@ -85,7 +89,7 @@ def make_sequence(setting: Stages) -> dict[str, Any]:
     earlier: list[dict[str, str]] = []
     strength = WAYS[setting.way]
     for task in TASKS:
-        rows = load_domain(task).rows
+        rows = rows_of(task)
         mixed, steps = rows, STEPS
         if setting.way == "replay" and earlier:
             mixed = add_replay(rows, earlier, strength, task_suites(), setting.seed)
@@ -118,11 +122,29 @@ def after(held: Fisher | None, new: Fisher) -> Fisher:
     return held.followed_by(new) if held else new
 
 
+def intents_of(task: str) -> list[dict[str, Any]]:
+    """What customers want in one quarter of the shop."""
+    intents, count = shop()["intents"], len(TASKS)
+    size = len(intents) // count
+    return intents[TASKS.index(task) * size :][:size]
+
+
+def rows_of(task: str) -> list[dict[str, str]]:
+    """The tickets of a task."""
+    answers = {f" {policy(intent)}" for intent in intents_of(task)}
+    return [row for row in read_tickets() if row["completion"] in answers]
+
+
 @cache
 def task_suites() -> tuple[Suite, ...]:
     """Held-out questions of every task."""
-    suites = (load_domain(task).suite for task in TASKS)
-    return tuple(replace(suite, items=suite.items[:ITEMS]) for suite in suites)
+    (support,) = load_suites(TARGET, size=ALL_ITEMS)
+    suites = []
+    for task in TASKS:
+        names = {intent["name"] for intent in intents_of(task)}
+        items = tuple(item for item in support.items if item.family in names)
+        suites.append(replace(support, name=task, items=items[:ITEMS]))
+    return tuple(suites)
 
 
 def score(model: PreTrainedModel) -> list[float]:

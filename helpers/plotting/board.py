@@ -36,7 +36,7 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
         ax.axvline(margin, color="#333333", linestyle=":", linewidth=1.5)
     ax.axvline(0, color="#333333", linewidth=1)
     ax.set_yticks(range(len(standings)), [_name(one, goal) for one in standings])
-    ax.invert_yaxis()
+    ax.set_ylim(len(standings) - 0.4, -0.6)  # the first on top
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("old skills: points lost, mean over capabilities (95 % interval)")
     ax.annotate("support", (1.01, 1.0), xycoords="axes fraction", xytext=(0, 6),
