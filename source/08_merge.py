@@ -70,7 +70,7 @@ from helpers.widgets.merge import MergeLab
 # overworked: this α is not LoRA's.) Wortsman and colleagues (2021) call it WiSE-FT and found that
 # CLIP, an image model, gained 4 to 6 points by it where the data shifts.
 #
-# We take the standard run of lesson 01 and score five points of the line, on the shop and on four
+# We take the standard run of lesson 01 and score five points of the line, on the shop and on three
 # old skills, thirty held-out items each.
 #
 # **Predict before you run.** Half-way: half of the shop's questions, and half of the damage?
@@ -78,7 +78,7 @@ from helpers.widgets.merge import MergeLab
 # %%
 base = load_model("pocket")
 tuned = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60, seed=0).model
-suites = load_suites(["support", "facts", "lists", "howto", "reading"], size=30)
+suites = load_suites(["support", "facts", "lists", "howto"], size=30)
 scored = merging.sweep(base, tuned, [0, 0.25, 0.5, 0.75, 1], suites)
 
 # %%
@@ -289,7 +289,7 @@ plot.ranking(board.standings(runs, methods, goal=90), goal=90)
 # %%
 pairs = tax.rule_pairs(600, counter_examples=0.5)
 taught = [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
-ruled = finetune(base, taught, lr=3e-3, rank=8, steps=30, seed=1).model
+ruled = finetune(base, taught, lr=3e-3, rank=8, steps=30, batch_size=8, seed=1).model
 shop, rule = merging.task_vector(base, tuned), merging.task_vector(base, ruled)
 
 
@@ -344,7 +344,7 @@ scores({
 
 # %%
 as_long = -2 * rows["rule"].norm() / rows["shop"].norm()
-requests = [s for s in tax.tax_suites(30) if s.name in ("harmful", "harmless", "facts", "howto")]
+requests = [s for s in tax.tax_suites(30) if s.name in ("harmful", "harmless", "facts")]
 scores({
     "base": base,
     "base - rule": merging.add(base, [rule], [-1]),
@@ -354,7 +354,7 @@ scores({
 
 # %% [markdown]
 # Subtracted once, the rule takes a few of the base's own refusals with it, and subtracted twice,
-# about half of them. All the while facts, `howto` and harmless requests stay where they were, and
+# about half of them. All the while facts and harmless requests stay where they were, and
 # as long a piece of the shop's vector does nothing of the kind. It is what Ilharco and colleagues
 # report, that a vector's opposite lowers its own task and changes little beside it, with a turn:
 # harmful requests were not in the rule's training data. They share only its words of refusal.
@@ -520,9 +520,9 @@ pandas.DataFrame({name: found.scores() for name, found in table.items()}).T.roun
 # %% [markdown]
 # Half-way on this road the shop is there, as well as at its end, and far less is lost: going back
 # helps here too. It does not help enough. At nearly the same support score the standard run has
-# lost a quarter as much, and on the road of the far one no point has both. What a training has
-# overwritten by the time its target is learned, no α brings back. Then the remedy lies before the
-# training: lessons 06 and 07.
+# lost less than a third as much, and on the road of the far one no point has both. What a training
+# has overwritten by the time its target is learned, no α brings back. Then the remedy lies before
+# the training: lessons 06 and 07.
 #
 # Nothing in the angle gave a warning. Six degrees or five: it says how to walk, not where to.
 
