@@ -27,7 +27,7 @@ notebooks: $(STAMP) ## build lessons/ and solutions/ from source/, run what chan
 pocket-model: $(STAMP) ## pre-train the course model from nothing (resumable; one to three hours)
 	$(VENV) -m helpers.pocket
 
-runs: $(STAMP) ## make the stored runs of data/runs (resumable; three hours on 2 cores)
+runs: $(STAMP) ## make the stored runs of data/runs (resumable; some four hours on 2 cores)
 	$(VENV) -m helpers.grid
 
 lint: $(STAMP) ## check style and formatting with ruff

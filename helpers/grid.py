@@ -218,7 +218,9 @@ def make_all(jobs: Sequence[Job], path: Path, workers: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the stored runs (three hours on 2 cores).")
+    parser = argparse.ArgumentParser(
+        description="Make the stored runs (some four hours on 2 cores)."
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, default=GRID.parent)
     arguments = parser.parse_args()
