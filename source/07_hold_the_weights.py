@@ -37,17 +37,8 @@ from helpers.exercises import check, quiz
 from helpers.mechanics.loss import answer_loss, batch_of, merged
 from helpers.mitigations import EWC, L2SP, accuracy, backward_transfer, fisher, forgetting
 from helpers.mitigations import flat, stages
-from helpers.mitigations.board import (
-    CANDIDATES,
-    GOAL,
-    ITEMS,
-    base_of,
-    pick,
-    read_board,
-    standings,
-    strengths,
-    verdicts,
-)
+from helpers.mitigations.board import CANDIDATES, GOAL, ITEMS, base_of, pick, read_board
+from helpers.mitigations.board import standings, strengths, verdicts
 from helpers.mitigations.costs import read_costs
 from helpers.mitigations.methods import METHODS, RANKED, old_rows
 from helpers.models import load_model
@@ -300,7 +291,8 @@ whole = base_of(candidates)
 def by_run(tell):
     """A table with a row for each fine-tune."""
     tuned = [run for run in candidates if run is not whole]
-    return pandas.DataFrame({(run.setting.method, run.setting.seed): tell(run) for run in tuned}).T
+    told = {(run.setting.method, run.setting.seed): tell(run) for run in tuned}
+    return pandas.DataFrame(told).T.rename_axis(["recipe", "seed"])
 
 
 by_run(lambda run: {"support": f"{run.target:.0f} %"} | verdicts(whole, run, margin=5))
@@ -342,7 +334,7 @@ for name in ("L2-SP", "EWC, shuffled", "EWC"):
         runs = pick(board, name, place)
         rows[name, place] = {f"lost, seed {run.setting.seed}": run.lost(start) for run in runs}
         rows[name, place]["support, mean (%)"] = fmean(run.target for run in runs)
-pandas.DataFrame(rows).T.round(1)
+pandas.DataFrame(rows).T.rename_axis(["penalty", "λ"]).round(1)
 
 # %% [markdown]
 # EWC has lost less than L2-SP in all six pairs, at about the same support. But so has the control,
@@ -422,7 +414,7 @@ pandas.DataFrame({name: uphill(one, some, rho=0.1) for name, one in bases.items(
 # SAM has done what it is for. A step of 0.1 uphill costs its base little more than half of what it
 # costs the one that was trained on plainly, while at the place itself the two are alike.
 #
-# The same fine-tune of each, at three rates and with three seeds. Losses are counted against each
+# The same fine-tune of each, at two rates and with three seeds. Losses are counted against each
 # one's own scores before.
 
 # %%
@@ -447,7 +439,7 @@ for name in flat.BASES:
         support, lost = zip(*losses(name, rate))
         rows[name, rate] = {"support": fmean(support), "lost": fmean(lost)}
         rows[name, rate] |= {f"lost, seed {seed}": points for seed, points in enumerate(lost)}
-pandas.DataFrame(rows).T.round(1)
+pandas.DataFrame(rows).T.rename_axis(["base", "rate"]).round(1)
 
 # %% [markdown]
 # And it makes no difference: the points lie among each other. At 1e-2 all three lose 23 points. At
@@ -460,7 +452,7 @@ pandas.DataFrame(rows).T.round(1)
 
 # %%
 end = dict(merged(held.model).named_parameters())
-parts = [(end[name] - weight).norm() for name, weight in base.named_parameters()]
+parts = [(end[name] - weight).detach().norm() for name, weight in base.named_parameters()]
 print(f"L2-SP's run ended {float(torch.stack(parts).norm()):.1f} from where it began")
 
 # %% [markdown]

@@ -176,7 +176,7 @@ METHODS: dict[str, Method] = {
         lambda s, seed: Recipe(mitigation=KLToBase(s, old_rows(), seed=seed)),
     ),
     "KL, no data": Method(
-        "the reading of the tickets' prompts stays like the base's",
+        "tickets' prompts are read as the base reads them",
         "strength (nats per nat)",
         (0.1, 1),
         lambda s, seed: Recipe(mitigation=KLToBase(s)),
