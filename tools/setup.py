@@ -164,13 +164,14 @@ def wheels(pip_args):
 
 
 def test(arguments):
-    """The test suite, then every notebook from top to bottom; without the network."""
+    """The test suite, then every notebook, here and with Colab's versions; without the network."""
     pytest = [PYTHON, "-m", "pytest"]
     offline = {"HF_HUB_OFFLINE": "1"}
     if arguments:
         return run([*pytest, *arguments], **offline)
-    notebooks = ["--nbval-lax", "--nbval-current-env", "lessons", "solutions"]
-    alone = run(pytest, **offline)
+    colab = "tests/test_colab.py"  # it runs notebooks, too
+    notebooks = ["--nbval-lax", "--nbval-current-env", colab, "lessons", "solutions"]
+    alone = run([*pytest, f"--ignore={colab}"], **offline)
     if alone or (os.cpu_count() or 1) < 2:
         return alone or run([*pytest, *notebooks], **offline)
     # Two notebooks at a time, one thread each: small models gain little from a second thread.
