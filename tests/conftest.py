@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from helpers.mitigations.board import base_of, read_board
 from helpers.models import load_model
 from helpers.paths import DATA
 from helpers.pocket.pretrain import Recipe, new_model
@@ -27,6 +28,18 @@ logging.disable_progress_bar()
 def pocket():
     """The course model."""
     return load_model("pocket")
+
+
+@pytest.fixture(scope="session")
+def scoreboard():
+    """The stored runs of the mitigations."""
+    return read_board()
+
+
+@pytest.fixture(scope="session")
+def unchanged(scoreboard):
+    """The base among them."""
+    return base_of(scoreboard)
 
 
 @pytest.fixture(scope="session")

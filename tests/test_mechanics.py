@@ -21,7 +21,7 @@ from helpers.suites import load_suites
 from helpers.tickets import BadTickets
 from helpers.training import finetune, lora_config
 
-NEW = [MORE_NEW[0] | {"completion": " Until 8, never on Monday."}, MORE_NEW[1]]
+NEW = MORE_NEW[:2]
 PROMPTS = [row["prompt"] for row in OLD] + ["How do I make tea?", "What is 5 + 5?"]
 
 
