@@ -15,29 +15,19 @@ from helpers.tradeoff import OLD
 
 
 @pytest.fixture(scope="module")
-def runs():
-    return board.read_board()
-
-
-@pytest.fixture(scope="module")
-def base(runs):
-    return board.base_of(runs)
-
-
-@pytest.fixture(scope="module")
-def at(runs, base):
+def at(scoreboard, unchanged):
     """(support, points lost) of a method at a strength, means over the seeds."""
 
     def point(method, strength=0):
-        found = board.pick(runs, method, strength)
-        return fmean(run.target for run in found), fmean(run.lost(base) for run in found)
+        found = board.pick(scoreboard, method, strength)
+        return fmean(run.target for run in found), fmean(run.lost(unchanged) for run in found)
 
     return point
 
 
 @pytest.fixture(scope="module")
-def ranked(runs):
-    return {one.method: one for one in board.standings(runs, RANKED)}
+def ranked(scoreboard):
+    return {one.method: one for one in board.standings(scoreboard, RANKED)}
 
 
 def test_a_weak_pull_costs_little_support_and_saves_most(at):
@@ -48,26 +38,26 @@ def test_a_weak_pull_costs_little_support_and_saves_most(at):
     assert lost == pytest.approx(23, abs=0.5)
 
 
-def test_freezing_lies_below_the_lower_rate(runs, at):
-    rates = [at("lower rate", rate) for rate in board.strengths(runs, "lower rate")]
+def test_freezing_lies_below_the_lower_rate(scoreboard, at):
+    rates = [at("lower rate", rate) for rate in board.strengths(scoreboard, "lower rate")]
     for blocks in (1, 2):
         support, lost = at("freeze", blocks)
         assert board.lost_at(rates, support)[1] < lost
     assert at("freeze", 3)[1] > min(points for _, points in rates)  # the third is left of its road
 
 
-def test_only_the_lower_rate_goes_beyond_the_pulls(runs, at):
+def test_only_the_lower_rate_goes_beyond_the_pulls(scoreboard, at):
     best = {
-        method: max(at(method, place)[0] for place in board.strengths(runs, method))
+        method: max(at(method, place)[0] for place in board.strengths(scoreboard, method))
         for method in ("L2-SP", "EWC", "freeze", "lower rate")
     }
     assert best["lower rate"] > 93 and max(best[m] for m in ("L2-SP", "EWC", "freeze")) < 89
 
 
 @pytest.mark.parametrize("strength", [0.0003, 0.001, 0.003, 0.01])
-def test_ewc_loses_less_than_l2sp_with_every_seed(runs, base, strength):
-    pairs = zip(*(board.pick(runs, m, strength) for m in ("EWC", "L2-SP")), strict=True)
-    assert all(one.lost(base) < other.lost(base) for one, other in pairs)
+def test_ewc_loses_less_than_l2sp_with_every_seed(scoreboard, unchanged, strength):
+    pairs = zip(*(board.pick(scoreboard, m, strength) for m in ("EWC", "L2-SP")), strict=True)
+    assert all(one.lost(unchanged) < other.lost(unchanged) for one, other in pairs)
 
 
 def test_the_order_of_squaring_makes_no_difference(at):
@@ -198,9 +188,9 @@ def test_a_fisher_is_as_large_as_six_hundred_tasks_of_old_rows():
 
 
 @pytest.mark.parametrize("strength", [0.001, 0.003])
-def test_shuffled_importances_serve_as_well(runs, base, strength):
+def test_shuffled_importances_serve_as_well(scoreboard, unchanged, strength):
     plain, dealt, ewc = (
-        [run.lost(base) for run in board.pick(runs, method, strength)]
+        [run.lost(unchanged) for run in board.pick(scoreboard, method, strength)]
         for method in ("L2-SP", "EWC, shuffled", "EWC")
     )
     assert all(one < other for one, other in zip(dealt, plain, strict=True))
@@ -210,7 +200,7 @@ def test_shuffled_importances_serve_as_well(runs, base, strength):
 @pytest.fixture(scope="module")
 def forks():
     """(support, points lost) by base and rate, a pair for each seed."""
-    found = flat.read_flat()
+    found = board.read_board(flat.FLAT)
     (bases,) = [{run.setting.method: run for run in found if run.setting.strength == 0}]
     return {
         (name, rate): [(r.target, r.lost(bases[name])) for r in board.pick(found, name, rate)]

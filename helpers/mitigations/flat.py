@@ -1,13 +1,12 @@
 """The same fine-tune of three bases: the shipped one, and after two last stretches of pre-training.
 
-`data/runs/flat.jsonl` holds one run per line; `make runs` makes it. The method of an `Entry` is the
-base here, its strength the learning rate; rate 0 is the base itself.
+`data/runs/flat.jsonl` holds one run per line; `make runs` makes it and `read_board` reads it. The
+method of an `Entry` is the base here, its strength the learning rate; rate 0 is the base itself.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -15,7 +14,7 @@ from transformers import PreTrainedModel
 from ..mechanics.stored import course_model
 from ..pocket.stretch import STRETCHES, load_stretch
 from ..runs import RUNS
-from .board import Entry, Setting, read_board
+from .board import Setting
 from .methods import SEEDS, Recipe, follow
 
 FLAT = RUNS / "flat.jsonl"
@@ -38,12 +37,3 @@ def make_flat(setting: Setting) -> dict[str, Any]:
     base, rate, seed = setting
     recipe = Recipe(lr=rate) if rate else Recipe(steps=0)
     return follow(recipe, seed, base=base_model(base))
-
-
-def read_flat(path: str | Path = FLAT) -> list[Entry]:
-    """The stored runs.
-
-    Raises:
-        BadRuns: the file is missing, empty or damaged; the message says what to do.
-    """
-    return read_board(path)
