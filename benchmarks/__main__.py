@@ -147,8 +147,8 @@ def main() -> None:
 
     suites = load_suites(COMPARED, size=250)
     ours, theirs = seconds(
-        lambda: evaluate(model, suites, batch_size=125),
-        lambda: run_lm_eval(model, COMPARED, 250, batch_size=125),
+        lambda: evaluate(model, suites, batch_size=50),
+        lambda: run_lm_eval(model, COMPARED, 250, batch_size=50),
     )
     print(f"250 items of {len(COMPARED)} suites: evaluate {ours:.1f} s, lm-eval {theirs:.1f} s")
     print(f"  lm-eval / evaluate = {theirs / ours:.2f} (evaluate also scores gold answers)\n")

@@ -1,7 +1,8 @@
 """Reading prompts once, then both scoring given answers and writing new ones from there.
 
-`model.generate` reads the prompts anew on every call and keeps finished rows in the batch. Sharing
-what has been read, and dropping the finished, makes an evaluation about half as long.
+`model.generate` reads the prompts anew on every call and keeps finished rows in the batch. Here
+what has been read is shared, finished rows are dropped, and nothing is written token by token where
+the model would write the given answer anyway.
 """
 
 from __future__ import annotations
@@ -101,18 +102,63 @@ def read(model: PreTrainedModel, prompts: Sequence[TokenIds], room: int = 0) -> 
 @torch.no_grad()
 def nll_after(prefix: Prefix, answers: Sequence[TokenIds]) -> list[float]:
     """Negative log-likelihood of one answer per row in nats, summed over its tokens."""
-    width = max(map(len, answers))
-    ids = torch.full((len(answers), width), prefix.model.tokenizer.pad_token_id)
+    ids, scored = _table(prefix, answers)
+    # What an answer's last token leads to is not asked.
+    return _nll(_logits_along(prefix, ids[:, :-1]), ids, scored)
+
+
+@torch.no_grad()
+def follow(
+    prefix: Prefix, answers: Sequence[TokenIds], max_new_tokens: int
+) -> tuple[list[float], list[str | None]]:
+    """Score one answer per row, and see which of them the model would have written itself.
+
+    One pass over an answer shows whether each of its tokens is the likeliest one and whether the
+    answer ends there; if so, `write` would write it. Speculative decoding accepts the tokens of a
+    draft in this way (Leviathan et al. 2023, arXiv 2211.17192).
+
+    Returns:
+        The negative log-likelihoods in nats, and for each row what `write` would return for it,
+        without surrounding spaces, or None where that is something else than the answer.
+    """
+    tokenizer = prefix.model.tokenizer
+    ids, scored = _table(prefix, answers)
+    logits = _logits_along(prefix, ids)
+    likeliest = logits.argmax(dim=-1)
+    ends = torch.isin(likeliest, torch.tensor(stop_tokens(tokenizer)))
+    written = ((likeliest[:, :-1] == ids) & ~ends[:, :-1]) | ~scored
+    lengths = scored.sum(dim=1)
+    ends_there = ends[torch.arange(len(ids)), lengths]
+    accepted = written.all(dim=1) & ends_there & (lengths < max_new_tokens)
+    texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
+    return _nll(logits[:, :-1], ids, scored), [
+        text.strip() if same else None for text, same in zip(texts, accepted.tolist(), strict=True)
+    ]
+
+
+def _table(prefix: Prefix, answers: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Answers padded on the right, and which of the places hold a token of theirs."""
+    ids = torch.full((len(answers), max(map(len, answers))), prefix.model.tokenizer.pad_token_id)
     scored = torch.zeros(ids.shape, dtype=torch.bool)
     for row, answer in enumerate(answers):
         ids[row, : len(answer)] = torch.tensor(answer)
         scored[row, : len(answer)] = True
+    return ids, scored
+
+
+def _logits_along(prefix: Prefix, ids: torch.Tensor) -> torch.Tensor:
+    """Logits before and after each column of `ids`; shape (rows, columns + 1, vocabulary).
+
+    Padding on the right is not seen by the tokens before it. The prefix stays as it is.
+    """
     logits = prefix.logits[:, None].cpu()
-    if width > 1:
-        # What an answer's last token leads to is not asked, and padding on the right is not seen
-        # by the tokens before it.
-        on = prefix.take(range(len(answers))).extend(ids[:, :-1].to(prefix.mask.device))
+    if ids.shape[1]:
+        on = prefix.take(range(len(ids))).extend(ids.to(prefix.mask.device))
         logits = torch.cat([logits, on.cpu()], dim=1)
+    return logits
+
+
+def _nll(logits: torch.Tensor, ids: torch.Tensor, scored: torch.Tensor) -> list[float]:
     nll = torch.zeros(ids.shape)
     nll[scored] = cross_entropy(logits[scored].float(), ids[scored], reduction="none")
     return nll.sum(dim=1).tolist()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Sized
 
+import torch
 from transformers import PreTrainedModel
 
-from .decoding import Prefix, TokenIds, nll_after, read, write
+from .decoding import Prefix, TokenIds, follow, nll_after, read, write
 from .models import context_length, evaluation_mode
 from .snapshots import ItemResult, Snapshot
 from .suites import Item, Suite
@@ -16,7 +17,7 @@ from .suites import Item, Suite
 def evaluate(
     model: PreTrainedModel,
     suites: Suite | Sequence[Suite],
-    batch_size: int = 125,
+    batch_size: int = 50,
     max_new_tokens: int = 48,
 ) -> Snapshot:
     """Score every item of the suites.
@@ -74,9 +75,15 @@ def _score(
         golds = [asked[i][1] for i in batch]
         room = max(max_new_tokens, *map(len, golds))
         prefix = read(model, [asked[i][0] for i in batch], room)
-        nlls = nll_after(prefix, golds)
+        nlls, outputs = follow(prefix, golds, max_new_tokens)
         chosen = _choose(prefix, items, nlls)
-        outputs, truncated = write(prefix, max_new_tokens)
+        # Only where the model says something else than the gold answer must it be heard out.
+        truncated = [False] * len(batch)
+        others = [row for row, text in enumerate(outputs) if text is None]
+        if others:
+            prefix.keep(torch.tensor(others, device=prefix.mask.device))
+            for row, text, cut in zip(others, *write(prefix, max_new_tokens), strict=True):
+                outputs[row], truncated[row] = text, cut
         for row, (index, item) in enumerate(zip(batch, items, strict=True)):
             found[index] = ItemResult(
                 item=item,
@@ -131,7 +138,7 @@ def _encode(model: PreTrainedModel, prompt: str, answer: str) -> tuple[TokenIds,
 
 
 def answer_nll(
-    model: PreTrainedModel, pairs: Sequence[tuple[str, str]], batch_size: int = 125
+    model: PreTrainedModel, pairs: Sequence[tuple[str, str]], batch_size: int = 50
 ) -> list[tuple[float, int]]:
     """Negative log-likelihood of answers after their prompts.
 

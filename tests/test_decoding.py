@@ -6,7 +6,8 @@ import pytest
 import torch
 from small_models import KINDS, saved_model
 
-from helpers.decoding import nll_after, read, stop_tokens, write
+from helpers import decoding
+from helpers.decoding import follow, nll_after, read, stop_tokens, write
 
 PROMPTS = ["Hi", "What is the capital of France?", "Sort this list: tea, bread, lamp"]
 
@@ -67,6 +68,68 @@ def test_likelihoods_are_those_of_one_unpadded_pass(model):
     assert nll_after(prefix, answers) == pytest.approx(found)
     twice = nll_after(prefix.take([2, 0, 2]), [answers[2], answers[0], answers[2]])
     assert twice == pytest.approx([found[2], found[0], found[2]], rel=1e-4)
+
+
+@torch.no_grad()
+def test_an_answer_is_recognised_exactly_where_it_would_be_written(model, monkeypatch):
+    prompts = ids(model, PROMPTS)
+    prefix, steps = read(model, prompts, 12), []
+    for _ in range(12):
+        steps.append(prefix.logits.argmax(dim=-1))
+        prefix.extend(steps[-1][:, None])
+    likeliest = torch.stack(steps, dim=1).tolist()
+    # A random model does not stop by itself: let the first token that a row has not written before
+    # be what ends answers.
+    row, length = next(
+        (row, place)
+        for row, tokens in enumerate(likeliest)
+        for place in range(1, 12)
+        if tokens[place] not in tokens[:place]
+    )
+    end = likeliest[row][length]
+    monkeypatch.setattr(decoding, "stop_tokens", lambda _: [end])
+
+    answers = [tokens[:length] for tokens in likeliest]
+    nlls, texts = follow(read(model, prompts, 12), answers, 12)
+    assert nlls == pytest.approx(nll_after(read(model, prompts, 12), answers), rel=1e-4)
+    would = [end not in tokens[:length] and tokens[length] == end for tokens in likeliest]
+    assert would[row] and [text is not None for text in texts] == would
+    written, cut = write(read(model, prompts, 12), 12)
+    assert (texts[row], False) == (written[row], cut[row])
+    # Where the limit leaves no place for what ends it, the answer counts as cut off.
+    assert write(read(model, prompts, 12), length)[1][row]
+    assert follow(read(model, prompts, 12), answers, length)[1][row] is None
+
+
+def test_the_course_model_is_followed_through_long_and_short_answers(pocket):
+    prompts = ids(pocket, ["How do I make tea?", "Translate to Spanish: the red house", "2 + 2 ="])
+    written, cut = write(read(pocket, prompts, 48), 48)
+    assert not any(cut)
+    golds = ids(pocket, [f" {text}" for text in written])
+    assert follow(read(pocket, prompts, 48), golds, 48)[1] == written
+    # Stopping early, going on, or another token at any place: not what the model would say.
+    for wrong in (
+        [gold[:-1] for gold in golds],
+        [[*gold, gold[-1]] for gold in golds],
+        [[gold[0] + 1, *gold[1:]] for gold in golds],
+    ):
+        shorter_than_one = [answer or golds[2][:1] for answer in wrong]
+        assert follow(read(pocket, prompts, 48), shorter_than_one, 48)[1][:2] == [None, None]
+    # With no room for the end of text, `write` would call the answer cut off.
+    longest = max(map(len, golds))
+    assert follow(read(pocket, prompts, 48), golds, longest)[1].count(None) == 1
+
+
+def test_a_stop_token_inside_an_answer_ends_it(pocket, monkeypatch):
+    prompts = ids(pocket, ["How do I make tea?"])
+    (written,), _ = write(read(pocket, prompts, 48), 48)
+    (gold,) = ids(pocket, [f" {written}"])
+    stops = stop_tokens(pocket.tokenizer)
+    monkeypatch.setattr(decoding, "stop_tokens", lambda _: [*stops, gold[4]])
+    (shorter,), _ = write(read(pocket, prompts, 48), 48)
+    assert written.startswith(shorter) and shorter != written
+    assert follow(read(pocket, prompts, 48), [gold], 48)[1] == [None]
+    assert follow(read(pocket, prompts, 48), [gold[:4]], 48)[1] == [shorter]
 
 
 def test_a_prompt_without_room_for_its_answer_is_named(tiny):

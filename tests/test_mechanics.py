@@ -364,7 +364,7 @@ def test_flips_count_both_directions(tiny):
 def test_snapshots_of_other_settings_or_items_do_not_flip(tiny):
     one = evaluate(tiny, load_suites(["arithmetic"], size=4))
     other = evaluate(tiny, load_suites(["arithmetic"], size=4), batch_size=2)
-    with pytest.raises(ValueError, match="batch_size 125 and 2"):
+    with pytest.raises(ValueError, match="batch_size 50 and 2"):
         mechanics.flips(one, other)
     with pytest.raises(ValueError, match="different items"):
         mechanics.flips(one, evaluate(tiny, load_suites(["arithmetic"], size=3)))
