@@ -503,9 +503,9 @@ pandas.DataFrame(rows).set_index("way").round(1)
 # Plain fine-tuning forgets seventy points a task. EWC holds most of that, and pays at the other
 # end: its last task arrives at 86 % instead of 96, because weights that are held cannot learn. That
 # is also how the authors' own logs of EWC with LoRA read, on images: the final mean rises, the
-# score of the newest task falls (Zheng and colleagues 2026). λ was tried at two values on seed 0,
-# and the stronger one, 0.03, learned less and ended lower. Replay, one row in five from earlier
-# quarters, forgets half as much as EWC and learns the last task like plain fine-tuning.
+# score of the newest task falls (Zheng and colleagues 2026). λ was chosen between two values on
+# seed 0, which is one of these three. Replay, one row in five from earlier quarters, forgets half
+# as much as EWC and learns the last task like plain fine-tuning.
 #
 # What is kept for later stages, in megabytes, after each of the four:
 

@@ -101,7 +101,6 @@ def test_scores_are_shares_of_items_and_losses_are_means_over_skills():
     one = entry("x", target=80, old=60)
     assert one.target == 80 and one.score("facts") == 60 and one.lost(BASE) == 40
     worse = replace(one, right=one.right | {"lists": (False,) * 20})
-    assert worse.worst(BASE) == ("lists", 100)
     assert worse.lost(BASE) == pytest.approx(40 + 60 / len(OLD))
 
 

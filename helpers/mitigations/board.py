@@ -76,12 +76,6 @@ class Entry:
         """Points that the old skills have lost, on average over the capabilities."""
         return statistics.fmean(base.score(name) - self.score(name) for name in OLD)
 
-    def worst(self, base: Entry) -> tuple[str, float]:
-        """The old skill that has lost most, and its points."""
-        lost = {name: base.score(name) - self.score(name) for name in OLD}
-        name = max(lost, key=lost.__getitem__)
-        return name, lost[name]
-
     def after(self, count: int) -> Entry:
         """The same run on all but the first items of each capability, which may have chosen it."""
         return replace(self, right={name: row[count:] for name, row in self.right.items()})
