@@ -23,6 +23,18 @@ from .models import context_length
 TokenIds = list[int]
 
 
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str
+) -> tuple[TokenIds, TokenIds]:
+    """Tokens of a prompt, and of what follows it.
+
+    Both are cut as one text, as lm-eval and TRL do. Cut alone, a completion would begin with
+    whatever the tokenizer puts at the start of every text, such as Llama's `<s>`.
+    """
+    lead = tokenizer(prompt)["input_ids"]
+    return lead, tokenizer(prompt + completion)["input_ids"][len(lead) :]
+
+
 @functools.lru_cache(maxsize=8)  # GPT-2 has 50,257 tokens to look through
 def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> TokenIds:
     """Ids of the tokens that end an answer: the end of text, and anything with a line break."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Sized
 import torch
 from transformers import PreTrainedModel
 
-from .decoding import Prefix, TokenIds, follow, nll_after, read, write
+from .decoding import Prefix, TokenIds, encode_pair, follow, nll_after, read, write
 from .models import context_length, evaluation_mode
 from .snapshots import ItemResult, Snapshot
 from .suites import Item, Suite
@@ -22,8 +22,9 @@ def evaluate(
 ) -> Snapshot:
     """Score every item of the suites.
 
-    Greedy decoding, left padding, float32; these settings are stored in the snapshot, because
-    scores under other settings differ slightly and must not be compared.
+    Greedy decoding, left padding, the model's own dtype (float32 from `load_model`); these settings
+    are stored in the snapshot, because scores under other settings differ slightly and must not be
+    compared.
 
     Args:
         batch_size: prompts per batch.
@@ -130,10 +131,9 @@ def _choose(prefix: Prefix, items: Sequence[Item], golds: Sequence[float]) -> di
 
 def _encode(model: PreTrainedModel, prompt: str, answer: str) -> tuple[TokenIds, TokenIds]:
     """What the model reads first, and the tokens that are scored after it."""
-    tokenizer = model.tokenizer
     if prompt:
-        return tokenizer(prompt)["input_ids"], tokenizer(f" {answer}")["input_ids"]
-    ids = tokenizer(answer)["input_ids"]
+        return encode_pair(model.tokenizer, prompt, f" {answer}")
+    ids = model.tokenizer(answer)["input_ids"]
     return ids[:1], ids[1:]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from small_models import KINDS, saved_model
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from helpers import decoding
-from helpers.decoding import follow, nll_after, read, stop_tokens, write
+from helpers.decoding import encode_pair, follow, nll_after, read, stop_tokens, write
 
 PROMPTS = ["Hi", "What is the capital of France?", "Sort this list: tea, bread, lamp"]
 
@@ -130,6 +132,20 @@ def test_a_stop_token_inside_an_answer_ends_it(pocket, monkeypatch):
     assert written.startswith(shorter) and shorter != written
     assert follow(read(pocket, prompts, 48), [gold], 48)[1] == [None]
     assert follow(read(pocket, prompts, 48), [gold[:4]], 48)[1] == [shorter]
+
+
+def test_what_a_tokenizer_puts_before_a_text_is_not_put_before_an_answer(tiny_folder):
+    """Llama's tokenizer begins every text with a token of its own; so must none of ours inside."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    plain = encode_pair(tokenizer, "2 + 2 =", " 4")
+    assert plain == (tokenizer("2 + 2 =")["input_ids"], tokenizer(" 4")["input_ids"])
+    start = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, tokenizer.eos_token_id)]
+    )
+    assert tokenizer(" 4")["input_ids"][0] == tokenizer.eos_token_id
+    lead, tail = encode_pair(tokenizer, "2 + 2 =", " 4")
+    assert lead == [tokenizer.eos_token_id, *plain[0]] and tail == plain[1]
 
 
 def test_a_prompt_without_room_for_its_answer_is_named(tiny):

@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..decoding import encode_pair
 from ..models import context_length, forget_forward
 from ..suites import Suite
 from ..tickets import as_dataset, check_lengths
@@ -54,13 +55,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, rows: Rows, limit: int) -> Batch:
     """
     dataset = as_dataset(rows)
     check_lengths(dataset, tokenizer, limit)
-    pairs = [
-        (
-            tokenizer(row["prompt"])["input_ids"],
-            [*tokenizer(row["completion"])["input_ids"], tokenizer.eos_token_id],
-        )
-        for row in dataset
-    ]
+    cut = [encode_pair(tokenizer, row["prompt"], row["completion"]) for row in dataset]
+    pairs = [(prompt, [*answer, tokenizer.eos_token_id]) for prompt, answer in cut]
     shape = (len(pairs), max(len(prompt) + len(answer) for prompt, answer in pairs))
     ids = torch.full(shape, tokenizer.pad_token_id)
     mask = torch.zeros(shape, dtype=torch.long)
