@@ -24,9 +24,18 @@ def complete(model, prompts, max_new_tokens=48):
     """What the model answers: one string for one prompt, a list for several.
 
     Decoding is greedy (the likeliest token at each step), so the same model gives the same answer.
+    An answer ends at a line break, at the end of text, or after `max_new_tokens`.
+
+    Raises:
+        ValueError: a prompt is empty, or does not fit into the context with its answer.
     """
     single = isinstance(prompts, str)
-    asked = model.tokenizer([prompts] if single else list(prompts))["input_ids"]
+    texts = [prompts] if single else list(prompts)
+    if not all(texts):
+        raise ValueError("A prompt is empty. Give the model something to continue.")
+    if not texts:
+        return []
+    asked = model.tokenizer(texts)["input_ids"]
     with evaluation_mode(model):
         answers, _ = write(read(model, asked, max_new_tokens), max_new_tokens)
     return answers[0] if single else answers

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from peft import PeftConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
@@ -24,20 +26,25 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
 
     Args:
         name: "pocket" for the course's own model (no network needed), the name of a hub model
-            such as "gpt2", or a folder with a saved model.
+            such as "gpt2", or a folder with a saved model or a saved adapter.
 
     Returns:
         The model in evaluation mode and float32. Its tokenizer is at `model.tokenizer` and has
-        a padding token.
+        a padding token. An adapter is loaded onto its base, which `base_view` then shows.
 
     Raises:
         ModelNotFound: the folder holds no model, or the hub could not be reached.
     """
     source = DATA / "pocket-gpt2" if name == "pocket" else name
+    if (Path(source) / "adapter_config.json").exists():
+        base = load_model(PeftConfig.from_pretrained(source).base_model_name_or_path)
+        adapted = PeftModel.from_pretrained(base, source).eval()
+        adapted.tokenizer = base.tokenizer
+        return adapted
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:  # ValueError: a folder with other files
+    except (OSError, ValueError, SafetensorError) as error:  # ValueError: a folder of other files
         raise ModelNotFound(_advice(name, error)) from error
     if tokenizer.pad_token is None:
         # GPT-2 was trained without padding. The attention mask hides it, so any token will do.
@@ -50,7 +57,7 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
 
 
 def _advice(name: str | Path, error: Exception) -> str:
-    first_line = str(error).strip().splitlines()[0]
+    first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if Path(name).is_dir():
         return f"The folder {name} holds no model that can be loaded: {first_line}"
     return (
@@ -61,8 +68,18 @@ def _advice(name: str | Path, error: Exception) -> str:
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """The largest number of tokens the model can read at once."""
-    return model.config.max_position_embeddings
+    """The largest number of tokens the model can read at once.
+
+    Raises:
+        ValueError: the model's configuration does not say.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is None:
+        raise ValueError(
+            f"The configuration of this {type(model).__name__} names no longest text. "
+            "Set model.config.max_position_embeddings to as many tokens as you will use."
+        )
+    return limit
 
 
 def parameter_counts(model: torch.nn.Module) -> dict[str, int]:

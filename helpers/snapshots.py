@@ -91,11 +91,17 @@ class Snapshot:
         return 100 * sum(1 / n if n else 0 for n in counts) / len(counts)
 
     def measurable(self, name: str, floor: float = 20.0) -> bool:
-        """Whether the model has the skill: the interval's lower end is above `floor` percent.
+        """Whether the model has the skill: more is right than guessing gets, beyond doubt.
 
-        A skill that is not there cannot be lost, so nothing can be said about it.
+        The interval's lower end must be above `floor` percent, and above chance where there are
+        choices. A skill that is not there cannot be lost, so nothing can be said about it.
         """
-        return self.is_text(name) or self.interval(name)[0] > floor
+        return self.is_text(name) or self.interval(name)[0] > max(floor, self.chance(name))
+
+    def measurable_by_choice(self, name: str) -> bool:
+        """Whether the likeliest choice is the right one more often than chance, beyond doubt."""
+        chosen = [r.choice_correct for r in self.results[name] if r.choice_correct is not None]
+        return bool(chosen) and wilson(sum(chosen), len(chosen))[0] > self.chance(name)
 
     def nll(self, name: str) -> float:
         """Mean negative log-likelihood of the gold answers, in nats per token."""
@@ -130,8 +136,14 @@ class Snapshot:
                 rows.append((name, f"perplexity {self.score(name):.2f}"))
             else:
                 low, high = self.interval(name)
-                rows.append((name, f"{self.score(name):.1f} % ({low:.0f} to {high:.0f})"))
+                cut = self.truncation_rate(name)
+                note = f", {cut:.0f} % of the answers cut off" if cut else ""
+                rows.append((name, f"{self.score(name):.1f} % ({low:.0f} to {high:.0f}){note}"))
         return rows
+
+    def _output_type(self, name: str) -> str:
+        """What lm-eval calls the way in which the suite's task is asked."""
+        return "loglikelihood_rolling" if self.is_text(name) else "generate_until"
 
     def save(self, folder: str | Path) -> Path:
         """Write `results_*.json` and one `samples_<task>_*.jsonl` a suite; returns the folder."""
@@ -151,7 +163,10 @@ class Snapshot:
             results[task] = {"alias": task, f"{_metric(rows)},none": self.score(name) / scale}
         report = {
             "results": results,
-            "configs": {task: {"task": task, "output_type": "generate_until"} for task in results},
+            "configs": {
+                task_name(name): {"task": task_name(name), "output_type": self._output_type(name)}
+                for name in self.results
+            },
             "versions": dict.fromkeys(results, TASK_VERSION),
             "n-samples": {
                 task_name(name): {"original": len(rows), "effective": len(rows)}

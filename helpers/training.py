@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from tqdm.std import tqdm
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
 from transformers.pytorch_utils import Conv1D
@@ -146,10 +146,19 @@ def finetune(
         BadTickets: the data is empty, malformed, or longer than the model's context.
         UnknownModules: `target_modules` names no module of the model; the valid ones are listed.
         LossIsNaN: training diverged.
+        ValueError: a number is too small, or the model carries an adapter already.
     """
+    if steps < 1 or (epochs is not None and epochs <= 0) or probe_every < 1:
+        raise ValueError("steps and probe_every must be at least 1, and epochs above 0.")
+    if isinstance(model, PeftModel):
+        raise ValueError(
+            "This model carries an adapter already. Fold it in first: "
+            "model.merge_and_unload(), then put the tokenizer back on."
+        )
     dataset = as_dataset(tickets)
     check_lengths(dataset, model.tokenizer, context_length(model))
-    alpha = alpha or (2 * rank if rank != "full" else None)
+    if alpha is None and rank != "full":
+        alpha = 2 * rank
     student = copy.deepcopy(model)
     set_seed(seed)  # before LoRA draws its first matrices
     if rank == "full":
@@ -173,6 +182,8 @@ def finetune(
             gradient_checkpointing=gradient_checkpointing,
             max_length=context_length(model),
             seed=seed,
+            # The student stays where its base is; else the trainer would move it to a GPU alone.
+            use_cpu=model.device.type == "cpu",
             **TRAINER_OPTIONS,
         )
         with quiet():

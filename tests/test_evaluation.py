@@ -99,6 +99,7 @@ def test_a_right_answer_is_counted_and_an_unfinished_one_is_marked(tiny):
     (result,) = unfinished.results["facts"]
     assert (result.output, result.correct, result.truncated) == ("aaa", False, True)
     assert unfinished.truncation_rate("facts") == 100
+    assert "100 % of the answers cut off" in repr(unfinished)
     exact = Suite("facts", (replace(ITEM, answer="aaa"),))
     assert evaluate(always(tiny, "a"), exact, max_new_tokens=3).score("facts") == 100
 
@@ -167,6 +168,28 @@ def test_scores_by_hand():
     assert snapshot.choice_score("facts") is None and snapshot.chance("facts") == 0
     assert not made_up(*[False] * 50).measurable("facts")
     assert made_up(*[True] * 50).measurable("facts")
+    assert "cut off" not in repr(snapshot)
+
+
+def test_what_guessing_gets_right_is_no_skill():
+    """Of two choices half is right by chance, whatever the floor; two thirds of 50 is more."""
+
+    def with_choices(*correct):
+        rows = made_up(*correct).results["facts"]
+        item = replace(ITEM, answer="positive", choices=("positive", "negative"))
+        return Snapshot({"facts": [
+            replace(row, item=item, choice="positive" if row.correct else "negative")
+            for row in rows
+        ]})  # fmt: skip
+
+    half, most = with_choices(*[True, False] * 25), with_choices(*[True] * 40, *[False] * 10)
+    assert not half.measurable("facts") and not half.measurable_by_choice("facts")
+    assert most.measurable("facts") and most.measurable_by_choice("facts")
+    assert not made_up(*[True] * 50).measurable_by_choice("facts")  # nothing to choose from
+
+
+def test_scores_by_hand_as_they_are_shown():
+    snapshot = made_up(True, True, False, True)
     assert "75.0 % (30 to 95)" in repr(snapshot) and "75.0 %" in snapshot._repr_html_()
 
 

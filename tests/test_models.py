@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -76,6 +78,39 @@ def test_a_missing_pad_token_is_set(tiny_folder, tmp_path):
     model = load_model(tmp_path)
     assert model.tokenizer.pad_token == model.tokenizer.eos_token
     assert model.generation_config.pad_token_id == model.tokenizer.eos_token_id
+
+
+def test_there_must_be_something_to_continue(tiny):
+    assert complete(tiny, []) == []
+    for nothing in ("", ["Hi", ""]):
+        with pytest.raises(ValueError, match="A prompt is empty"):
+            complete(tiny, nothing)
+
+
+def test_damaged_weights_are_told(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "broken")
+    weights = tmp_path / "broken" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelNotFound, match="holds no model that can be loaded"):
+        load_model(tmp_path / "broken")
+
+
+def test_a_saved_adapter_is_loaded_onto_its_base(tiny, tiny_folder, adapted, tmp_path):
+    adapted.peft_config["default"].base_model_name_or_path = str(tiny_folder)
+    adapted.save_pretrained(tmp_path)
+    loaded = load_model(tmp_path)
+    assert not loaded.training and loaded.tokenizer.padding_side == "left"
+    torch.testing.assert_close(logits(loaded), logits(adapted.eval()))
+    with base_view(loaded) as base:
+        assert torch.equal(logits(base), logits(tiny))
+
+
+def test_a_configuration_without_a_longest_text_is_told():
+    class Unbounded(torch.nn.Module):
+        config = SimpleNamespace()
+
+    with pytest.raises(ValueError, match=r"Unbounded names no longest text.*max_position"):
+        context_length(Unbounded())
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from datasets import Dataset
 from peft import PeftModel
 from safetensors.torch import load_file
 from small_models import same, saved_model, weights
+from transformers import TrainerCallback
 
 from helpers.models import load_model, parameter_counts
 from helpers.suites import load_suites
@@ -182,6 +183,36 @@ def test_a_saved_full_fine_tune_is_a_model(tiny, tickets, tmp_path):
 
 
 # Errors
+
+
+@pytest.mark.parametrize(
+    "numbers", [dict(steps=0), dict(epochs=0), dict(epochs=-1.0), dict(probe_every=0)]
+)
+def test_numbers_that_mean_nothing_are_refused(tiny, tickets, numbers):
+    with pytest.raises(ValueError, match=r"at least 1|above 0"):
+        finetune(tiny, tickets, **numbers)
+
+
+def test_an_alpha_of_zero_is_not_taken_for_none(tiny, tickets):
+    run = finetune(tiny, tickets, alpha=0, steps=1, batch_size=2)
+    assert run.settings["alpha"] == 0
+
+
+def test_a_model_with_an_adapter_is_refused_with_what_to_do(run, tickets):
+    with pytest.raises(ValueError, match="merge_and_unload"):
+        finetune(run.model, tickets, steps=1)
+
+
+def test_the_student_is_trained_where_its_base_is(tiny, tickets):
+    """Elsewhere the trainer would move it to a GPU, and comparing it with its base would fail."""
+    seen = []
+
+    class Look(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            seen.append(args.use_cpu)
+
+    finetune(tiny, tickets, steps=1, batch_size=2, callbacks=[Look()])
+    assert tiny.device.type == "cpu" and seen == [True]
 
 
 def test_unknown_modules_are_refused_with_the_valid_ones(tiny, tickets):

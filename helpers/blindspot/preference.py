@@ -91,6 +91,7 @@ def preference_tune(
     watcher = _PairWatcher([probe] if isinstance(probe, Suite) else list(probe), probe_every)
     with tempfile.TemporaryDirectory() as scratch, quiet():
         options = DPOConfig(
+            use_cpu=model.device.type == "cpu",
             output_dir=scratch,
             beta=beta,
             learning_rate=lr,
