@@ -6,7 +6,7 @@ LAB_ARGS ?=
 VENV := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help lab test notebooks pocket-model runs lint benchmark wheels
+.PHONY: help lab test notebooks pocket-model runs lint benchmark stamp wheels
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -24,7 +24,7 @@ test: $(STAMP) ## install what is missing, run every test and every notebook, of
 notebooks: $(STAMP) ## build lessons/ and solutions/ from source/, run what changed
 	$(VENV) tools/notebooks.py build
 
-pocket-model: $(STAMP) ## pre-train the course model from nothing (resumable; one to three hours)
+pocket-model: $(STAMP) ## pre-train the course model from nothing into build/ (resumable; one to three hours)
 	$(VENV) -m helpers.pocket
 
 runs: $(STAMP) ## make the stored runs of data/runs (resumable; some four hours on 2 cores)
@@ -36,6 +36,9 @@ lint: $(STAMP) ## check style and formatting with ruff
 
 benchmark: $(STAMP) ## time what the course calls fast
 	$(VENV) -m benchmarks
+
+stamp: $(STAMP) ## write the address of your copy everywhere: make stamp REPO=owner/name
+	@$(VENV) tools/notebooks.py stamp $(REPO)
 
 wheels: $(STAMP) ## fill wheels/ for machines without a network
 	@$(VENV) tools/setup.py wheels $(PIP_ARGS)

@@ -17,9 +17,10 @@ from typing import Any
 
 import ipywidgets
 
+from .paths import DATA
 from .widgets.faces import bundle
 
-FOLDER = Path(__file__).resolve().parents[1] / "data" / "quizzes"
+FOLDER = DATA / "quizzes"
 # Long options wrap beside their button; by default a label has the height of one line. Within a
 # label, ipywidgets puts the text before the button, hence the reversed row.
 STYLE = (

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from helpers.models import load_model
+from helpers.pocket import __main__ as command
+from helpers.pocket import pretrain as pretrain_module
 from helpers.pocket.muon import Muon, orthogonalize
 from helpers.pocket.pretrain import (
     Recipe,
@@ -18,7 +22,9 @@ from helpers.pocket.pretrain import (
     make_optimizers,
     new_model,
     pretrain,
+    run_note,
 )
+from helpers.suites import load_suites
 
 RECIPE = Recipe(layers=2, width=32, heads=2, steps=8, rows=2, warmup=2)
 
@@ -77,7 +83,8 @@ def test_only_answers_are_learned_and_each_by_its_length(tokenizer):
 def test_a_killed_and_resumed_run_ends_at_the_same_weights(finished, tokenizer, tmp_path):
     pretrain(RECIPE, tokenizer, tmp_path, stop_at=4)
     fresh = new_model(RECIPE, tokenizer)
-    assert load_checkpoint(tmp_path, RECIPE, fresh, make_optimizers(fresh, RECIPE)) == 4
+    run = run_note(RECIPE, tokenizer, fresh)
+    assert load_checkpoint(tmp_path, run, fresh, make_optimizers(fresh, RECIPE)) == 4
     resumed = pretrain(RECIPE, tokenizer, tmp_path)
     whole = dict(finished[0].named_parameters())
     for name, parameter in resumed.named_parameters():
@@ -133,10 +140,46 @@ def test_muon_is_for_matrices():
 
 
 def test_the_checkpoint_of_another_recipe_is_refused(finished, tokenizer):
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(ValueError, match="another run"):
         pretrain(replace(RECIPE, seed=1), tokenizer, finished[1])
+
+
+def test_the_checkpoint_of_another_world_is_refused(finished, tokenizer, monkeypatch):
+    other = [("2 + 2 =", False), (" 4<|endoftext|>", True)]
+    monkeypatch.setattr(pretrain_module, "document", lambda rng, end: other)
+    with pytest.raises(ValueError, match="another run"):
+        pretrain(RECIPE, tokenizer, finished[1])
+
+
+def test_the_checkpoint_of_another_starting_model_is_refused(finished, tokenizer, tmp_path):
+    recipe = replace(RECIPE, seed=5, steps=4)
+    start = copy.deepcopy(finished[0])
+    pretrain(recipe, tokenizer, tmp_path, copy.deepcopy(start), stop_at=2)
+    with torch.no_grad():
+        start.transformer.wte.weight[3, 2] += 1e-3
+    with pytest.raises(ValueError, match="the weights it began with"):
+        pretrain(recipe, tokenizer, tmp_path, start)
 
 
 def test_a_diverging_run_is_stopped(tokenizer, tmp_path):
     with pytest.raises(FloatingPointError, match="lower the rates"):
         pretrain(replace(RECIPE, muon_lr=1e30, adam_lr=1e30, warmup=1), tokenizer, tmp_path)
+
+
+def test_the_command_shows_the_new_model_beside_the_shipped_one(
+    tokenizer, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(command, "build", lambda: None)
+    monkeypatch.setattr(command, "train_tokenizer", lambda: tokenizer)
+    monkeypatch.setattr(command, "Recipe", lambda seed: replace(RECIPE, steps=2, seed=seed))
+    few = partial(load_suites, ["facts", "stories"])
+    monkeypatch.setattr(command, "load_suites", lambda size: few(size=size // 100))
+    folders = ["--out", str(tmp_path / "model"), "--work", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["pocket", *folders])
+    card = (command.SHIPPED / "README.md").read_text(encoding="utf-8")
+    command.main()
+    shown = capsys.readouterr().out
+    assert "| interval | shipped |" in shown.replace("95 % ", "") and "| facts | 7 |" in shown
+    assert load_model(tmp_path / "model").config.n_layer == 2
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    assert (command.SHIPPED / "README.md").read_text(encoding="utf-8") == card

@@ -5,14 +5,16 @@ any architecture of `transformers`; the model given is never changed. `costs` ha
 is imported by itself, because it fine-tunes.
 """
 
+from ..ascent import ascended
+from ..fingerprint import OtherModel
 from .base import MitigatedTrainer, Mitigation
 from .distill import KLToBase
 from .estimate import fisher
 from .ewc import EWC
 from .freeze import FreezeBottom
-from .importance import Fisher, OtherModel
+from .importance import Fisher
 from .pull import L2SP
-from .sam import SAM, ascended
+from .sam import SAM
 from .sequence import accuracy, backward_transfer, forgetting
 from .tokens import LowPerplexityTokens, token_perplexity
 from .updates import lora_update, weight_updates

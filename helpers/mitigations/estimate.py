@@ -8,8 +8,9 @@ from typing import Literal, get_args
 import torch
 from transformers import PreTrainedModel
 
+from ..fingerprint import digest
 from ..mechanics.loss import Batch, Rows, answer_loss, batch_of, merged
-from .importance import Fisher, digest
+from .importance import Fisher
 
 Kind = Literal["per-sample", "batch-mean", "identity"]
 Labels = Literal["gold", "sampled"]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
+from ..fingerprint import OtherModel, digest
 from .base import Inputs, Mitigation, at_least_zero
-from .importance import Fisher, OtherModel, check_shapes, digest
+from .importance import Fisher, check_shapes
 from .updates import changing, starting_weights, weight_updates
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..fingerprint import OtherModel
 from ..mechanics.loss import place_of
 
 
@@ -111,10 +111,6 @@ class Fisher:
             ) from error
 
 
-class OtherModel(ValueError):
-    """A Fisher is used with a model it was not taken at."""
-
-
 def check_shapes(fisher: Fisher, wanted: dict[str, torch.Size]) -> None:
     """Refuse a Fisher that lacks a weight or has another shape for it.
 
@@ -129,13 +125,3 @@ def check_shapes(fisher: Fisher, wanted: dict[str, torch.Size]) -> None:
                 f"This Fisher was taken at another model: its {name} has the shape "
                 f"{tuple(fisher.values[name].shape)}, not {tuple(shape)}."
             )
-
-
-def digest(model: torch.nn.Module) -> str:
-    """A fingerprint of all weights: names, shapes and every bit of the values."""
-    found = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        found.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}".encode())
-        raw = parameter.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        found.update(raw.numpy())
-    return found.hexdigest()

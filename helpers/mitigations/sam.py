@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 from trl import SFTTrainer
 
+from ..ascent import ascended, gradient_length
 from .base import MitigatedTrainer, Mitigation, at_least_zero
 from .freeze import blocks
 
@@ -84,7 +85,7 @@ class SAMTrainer(MitigatedTrainer):
             _forget_gradients(trained)
             super().training_step(model, inputs, *arguments, **options)
         if isinstance(self.mitigation.layers, int):
-            self._lengths = [float(_length(block.parameters())) for block in blocks(model)]
+            self._lengths = [float(gradient_length(block.parameters())) for block in blocks(model)]
         for parameter, gradient in zip(trained, earlier, strict=True):
             if gradient is not None:
                 parameter.grad.add_(gradient)
@@ -105,34 +106,6 @@ class SAMTrainer(MitigatedTrainer):
             numbers = layers
         wanted = {p for number in numbers for p in blocks(model)[number].parameters()}
         return [parameter for parameter in trained if parameter in wanted]
-
-
-@contextlib.contextmanager
-def ascended(parameters: Iterable[torch.nn.Parameter], rho: float) -> Iterator[None]:
-    """Weights moved by `rho` along their gradients, for the length of a `with` block.
-
-    Afterwards every bit of them is what it was: a copy is put back. Subtracting the step again
-    would leave rounding errors, which add up over a run.
-    """
-    moved = [parameter for parameter in parameters if parameter.grad is not None]
-    length = float(_length(moved))
-    before = [parameter.detach().clone() for parameter in moved]
-    try:
-        if length > 0:
-            with torch.no_grad():
-                for parameter in moved:
-                    parameter.add_(parameter.grad, alpha=rho / length)
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, kept in zip(moved, before, strict=True):
-                parameter.copy_(kept)
-
-
-def _length(parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
-    """Length of the gradients of all parameters, taken as one long vector."""
-    lengths = [p.grad.norm() for p in parameters if p.grad is not None]
-    return torch.stack(lengths).norm() if lengths else torch.zeros(())
 
 
 def _forget_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

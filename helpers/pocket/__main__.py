@@ -1,8 +1,11 @@
 """Rebuild pocket-gpt2 from nothing: `make pocket-model`, or `python -m helpers.pocket`.
 
+The new model goes to `build/`, and its scores are shown beside the shipped one's. To put it in the
+shipped one's place, say `--out data/pocket-gpt2`: every stored run then has to be made anew.
+
 `python -m helpers.pocket --continue` trains the shipped model further instead, which is the quick
 way after the world has grown. `python -m helpers.pocket --stretches` makes the two short
-continuations of `helpers.pocket.stretch`, as `make pocket-model` does at its end.
+continuations of `helpers.pocket.stretch`, as `--out data/pocket-gpt2` does at its end.
 
 Interrupt it whenever you like: the next call goes on from the last checkpoint and ends at the
 same weights.
@@ -23,38 +26,48 @@ from ..paths import DATA
 from ..snapshots import Snapshot
 from ..suites import load_suites
 from .build import build
-from .pretrain import CONTINUED, Recipe, pretrain
+from .pretrain import CHECKPOINT, CONTINUED, Recipe, pretrain
 from .stretch import make_stretches
 from .tokenizer import train_tokenizer
 
+SHIPPED = DATA / "pocket-gpt2"
+BUILD = DATA.parent / "build" / "pocket-gpt2"
 CARD_SCORES = re.compile(r"(<!-- scores -->\n).*?(<!-- end of scores -->)", re.DOTALL)
 
 
-def score_table(snapshot: Snapshot) -> str:
-    """The scores as a Markdown table with 95 % intervals."""
-    lines = ["| capability | items | score | 95 % interval |", "|---|---|---|---|"]
+def score_table(snapshot: Snapshot, shipped: Snapshot | None = None) -> str:
+    """The scores as a Markdown table with 95 % intervals, the shipped model's beside them."""
+    beside = " shipped |" if shipped else ""
+    lines = [f"| capability | items | score | 95 % interval |{beside}"]
+    lines.append("|---|---|---|---|" + ("---|" if shipped else ""))
     for name, rows in snapshot.results.items():
-        if snapshot.is_text(name):
-            lines.append(f"| {name} | {len(rows)} | perplexity {snapshot.score(name):.2f} | |")
-        else:
-            low, high = snapshot.interval(name)
-            interval = f"{low:.1f} to {high:.1f}"
-            lines.append(f"| {name} | {len(rows)} | {snapshot.score(name):.1f} % | {interval} |")
+        low, high = snapshot.interval(name)
+        interval = "" if snapshot.is_text(name) else f"{low:.1f} to {high:.1f}"
+        beside = f" {written(shipped, name)} |" if shipped else ""
+        lines.append(f"| {name} | {len(rows)} | {written(snapshot, name)} | {interval} |{beside}")
     return "\n".join(lines) + "\n"
+
+
+def written(snapshot: Snapshot, name: str) -> str:
+    """A score with its unit."""
+    score = snapshot.score(name)
+    return f"perplexity {score:.2f}" if snapshot.is_text(name) else f"{score:.1f} %"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Pre-train pocket-gpt2 (one to three hours on 2 cores)."
     )
-    parser.add_argument("--out", type=Path, default=DATA / "pocket-gpt2")
-    parser.add_argument("--work", type=Path, default=DATA.parent / "build" / "pocket-gpt2")
+    parser.add_argument("--out", type=Path, default=BUILD / "model")
+    parser.add_argument("--work", type=Path, default=BUILD, help="where checkpoints are kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--continue", action="store_true", dest="go_on", help="train the model in --out further"
+        "--continue", action="store_true", dest="go_on", help="train the shipped model further"
     )
     parser.add_argument(
-        "--stretches", action="store_true", help="only train the two continuations of the model"
+        "--stretches",
+        action="store_true",
+        help="only train the two continuations of the shipped model",
     )
     arguments = parser.parse_args()
     logging.disable_progress_bar()
@@ -62,26 +75,31 @@ def main() -> None:
     if arguments.stretches:
         return make_stretches(arguments.work)
     build()
+    work, recipe = arguments.work, Recipe(seed=arguments.seed)
     if arguments.go_on:
-        start = load_model(arguments.out).train()
+        start = load_model("pocket").train()
         tokenizer = start.tokenizer
-        work = arguments.work.with_name(f"{arguments.work.name}-continued")
+        work = work.with_name(f"{work.name}-continued")
         recipe = replace(CONTINUED, seed=CONTINUED.seed + arguments.seed)
         model = pretrain(recipe, tokenizer, work, start)
     else:
         tokenizer = train_tokenizer()
-        model = pretrain(Recipe(seed=arguments.seed), tokenizer, arguments.work)
+        model = pretrain(recipe, tokenizer, work)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
-    if arguments.out == DATA / "pocket-gpt2":
-        make_stretches(arguments.work)
-
-    table = score_table(evaluate(load_model(arguments.out), load_suites(size=700)))
+    (work / CHECKPOINT).unlink()  # the run is over
+    suites = load_suites(size=700)
+    scores = evaluate(load_model(arguments.out), suites)
+    if arguments.out.resolve() != SHIPPED.resolve():
+        print(score_table(scores, evaluate(load_model("pocket"), suites)))
+        print(f"The model is in {arguments.out}; the shipped one is as it was.")
+        return None
+    table = score_table(scores)
     print(table)
-    card = arguments.out / "README.md"
-    if card.exists():
-        text = card.read_text(encoding="utf-8")
-        card.write_text(CARD_SCORES.sub(lambda m: m[1] + table + m[2], text), encoding="utf-8")
+    card = SHIPPED / "README.md"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(CARD_SCORES.sub(lambda m: m[1] + table + m[2], text), encoding="utf-8")
+    return make_stretches(arguments.work)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..paths import DATA
 from ..snapshots import document, task_name
 from ..suites import EXTRACT, NAMES, Item
 from .examples import Example
-from .knowledge import DATA
 from .support import opened, policy, shop
 from .world import CAPABILITIES, MIXTURE, PROTECTED
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import random
-from pathlib import Path
 
+from ..paths import DATA
 from .examples import Example, Split, belongs, pick_choices
-
-DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 @functools.cache

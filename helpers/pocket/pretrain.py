@@ -2,10 +2,12 @@
 
 The data of step k is a pure function of (seed, k), and a checkpoint holds the weights and both
 optimizer states. So a run that was killed and resumed ends at the same weights as one that was not.
+A checkpoint says which run it belongs to: the recipe, the data, and the weights it began with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass
@@ -18,10 +20,13 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from ..mitigations.sam import ascended
+from ..ascent import ascended
+from ..fingerprint import digest
 from .muon import Muon, native_dtype
 from .tokenizer import CONTEXT, END
 from .world import Document, document
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,15 @@ def rate_factor(step: int, recipe: Recipe) -> float:
     return min((step + 1) / recipe.warmup, 1.0, falling)
 
 
-def save_checkpoint(folder: Path, step: int, recipe: Recipe, model, optimizers) -> None:
+def run_note(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: torch.nn.Module) -> str:
+    """What tells one run from another, as JSON: its recipe, its first data, its first weights."""
+    data = make_batch(0, recipe, tokenizer).input_ids.numpy().tobytes()
+    return json.dumps({
+        "recipe": asdict(recipe), "data": hashlib.sha256(data).hexdigest(), "start": digest(start),
+    })  # fmt: skip
+
+
+def save_checkpoint(folder: Path, step: int, run: str, model, optimizers) -> None:
     """Write weights and optimizer states; the old checkpoint stays until the new one is whole."""
     tensors = {f"model.{name}": value for name, value in model.named_parameters()}
     for number, optimizer in enumerate(optimizers):
@@ -183,28 +196,28 @@ def save_checkpoint(folder: Path, step: int, recipe: Recipe, model, optimizers) 
                 tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "checkpoint.partial"
-    note = {"step": str(step), "recipe": json.dumps(asdict(recipe))}
+    note = {"step": str(step), "run": run}
     save_file({name: t.detach().contiguous() for name, t in tensors.items()}, partial, note)
-    partial.replace(folder / "checkpoint.safetensors")
+    partial.replace(folder / CHECKPOINT)
 
 
-def load_checkpoint(folder: Path, recipe: Recipe, model, optimizers) -> int:
+def load_checkpoint(folder: Path, run: str, model, optimizers) -> int:
     """Restore the last checkpoint if there is one; returns the number of steps it has behind it.
 
     Raises:
-        ValueError: the checkpoint was made with another recipe.
+        ValueError: the checkpoint belongs to a run of another recipe, world or starting model.
     """
     from safetensors import safe_open
 
-    path = folder / "checkpoint.safetensors"
+    path = folder / CHECKPOINT
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:
         note = file.metadata()
-    if json.loads(note["recipe"]) != asdict(recipe):
+    if note.get("run") != run:
         raise ValueError(
-            f"{path} belongs to a run with other settings. Delete the folder to start afresh, "
-            "or give the settings it was started with."
+            f"{path} belongs to another run: its settings, its world or the weights it began with "
+            "are not these. Delete the folder to start afresh, or give what it was started with."
         )
     tensors = load_file(path)
     with torch.no_grad():
@@ -241,7 +254,8 @@ def pretrain(
     model = start or new_model(recipe, tokenizer)
     optimizers = make_optimizers(model, recipe)
     base_rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    done = load_checkpoint(folder, recipe, model, optimizers)
+    run = run_note(recipe, tokenizer, model)
+    done = load_checkpoint(folder, run, model, optimizers)
     last = min(recipe.steps, stop_at or recipe.steps)
     bar = tqdm(range(done, last), initial=done, total=recipe.steps, desc="pocket-gpt2", unit="step")
     for step in bar:
@@ -263,5 +277,5 @@ def pretrain(
             optimizer.zero_grad()
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if (step + 1) % checkpoint_every == 0 or step + 1 == last:
-            save_checkpoint(folder, step + 1, recipe, model, optimizers)
+            save_checkpoint(folder, step + 1, run, model, optimizers)
     return model

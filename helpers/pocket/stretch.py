@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from ..mitigations.importance import OtherModel, digest
+from ..fingerprint import OtherModel, digest
 from ..models import load_model
 from ..paths import DATA
 from .pretrain import Recipe, pretrain

@@ -6,8 +6,9 @@ import functools
 import json
 import random
 
+from ..paths import DATA
 from .examples import Example, Split
-from .knowledge import DATA, lower_first
+from .knowledge import lower_first
 
 
 @functools.cache
