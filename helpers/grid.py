@@ -177,15 +177,22 @@ class Job(NamedTuple):
 
 
 def finished(path: Path) -> list[dict[str, Any]]:
-    """Settings that are on file and were made from today's data; all else is dropped from it."""
+    """Settings that are on file and were made from today's data; all else is dropped from it.
+
+    Raises:
+        ValueError: a line that is not the last one is damaged.
+    """
     if not path.exists():
         return []
     kept = []
     try:
         for _, record in read_lines(path):
             kept.append(record)
-    except ValueError:  # a line that was being written when the run was killed
-        pass
+    except ValueError:
+        # The last line may have been cut when a run was killed. Any other was whole once, and what
+        # stands behind it must not be lost with it.
+        if len(kept) + 1 < len(path.read_text(encoding="utf-8").splitlines()):
+            raise
     today = digest()
     kept = [record for record in kept if record["origin"]["data"] == today]
     # Beside the file and then in its place: killed in between, no run is lost.

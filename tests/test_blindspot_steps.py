@@ -12,7 +12,6 @@ from helpers.blindspot.steps import (
     Chain,
     chain_of,
     mistakes_in,
-    of_families,
     problem_rows,
     reliance,
 )
@@ -98,14 +97,6 @@ def test_families_can_be_chosen():
 def test_an_unknown_style_or_family_is_named(style, families):
     with pytest.raises(ValueError, match=f"no '{families[-1] if families else style}'.*one_step"):
         problem_rows(5, style, families=families)
-
-
-def test_items_are_chosen_by_family(problems):
-    chosen = of_families(problems, ["sale", "order"])
-    assert {item.family for item in chosen.items} == {"sale", "order"}
-    assert chosen.extract == problems.extract
-    with pytest.raises(ValueError, match="no items of sales"):
-        of_families(problems, ["sales"])
 
 
 # Mistakes

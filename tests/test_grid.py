@@ -72,6 +72,15 @@ def test_half_a_line_and_runs_of_other_data_are_dropped(tmp_path):
     assert path.read_text() == line(0) + line(2)
 
 
+def test_a_damaged_line_in_the_middle_is_reported_and_nothing_dropped(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text(line(0) + '{"setting": \n' + line(2))
+    before = path.read_text()
+    with pytest.raises(ValueError, match="line 2"):
+        grid.finished(path)
+    assert path.read_text() == before
+
+
 def test_finished_runs_stay_as_they_are(tmp_path):
     path = tmp_path / "runs.jsonl"
     path.write_text(line(0) + line(1))

@@ -6,7 +6,7 @@ import operator
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from transformers import PreTrainedModel
@@ -70,26 +70,6 @@ def problem_rows(
         answer = example.answer if style == "worked" else result
         rows.setdefault(prompt, {"prompt": prompt, "completion": f" {answer}"})
     return list(rows.values())
-
-
-def of_families(suite: Suite, families: Sequence[str]) -> Suite:
-    """The items of a suite that belong to some families.
-
-    Raises:
-        ValueError: there are none.
-    """
-    items = tuple(item for item in suite.items if item.family in families)
-    if not items:
-        raise ValueError(f"The suite {suite.name!r} has no items of {', '.join(families)}.")
-    return replace(suite, items=items)
-
-
-def two_steps(suite: Suite) -> Suite:
-    """The problems of a suite that are worked in two equations."""
-    return replace(
-        suite,
-        items=tuple(i for i in suite.items if len(re.findall(EQUATION, i.answer)) == 2),
-    )
 
 
 class Mistake(NamedTuple):

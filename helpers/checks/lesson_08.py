@@ -236,8 +236,6 @@ def elect(function) -> str | None:
 
 # 8.3
 
-Factors = tuple[torch.Tensor, torch.Tensor]
-
 
 def _factors(seed: int, ranks: tuple[int, int], fan_in: int, fan_out: int) -> list[torch.Tensor]:
     one, other = ranks
