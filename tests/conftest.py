@@ -24,6 +24,15 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cp
 logging.disable_progress_bar()
 
 
+#: The files that take longest.
+LONG = ("test_colab.py", "test_phenomena.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files, so that two workers have something to do until the end."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def pocket():
     """The course model."""

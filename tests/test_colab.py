@@ -9,11 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import venv
 
 import pytest
 
 from helpers.paths import DATA
+
+sys.path.insert(0, str(DATA.parent / "tools"))
+
+from address import read_repository
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +93,7 @@ def test_a_lesson_runs_in_colab(colab, repository, tmp_path, lesson):
     clone = {  # the address of the course, answered by this copy
         "GIT_CONFIG_COUNT": "2",
         "GIT_CONFIG_KEY_0": f"url.{repository}/.insteadOf",
-        "GIT_CONFIG_VALUE_0": "https://github.com/OWNER/REPO",
+        "GIT_CONFIG_VALUE_0": f"https://github.com/{read_repository(ROOT)}",
         "GIT_CONFIG_KEY_1": "safe.directory",
         "GIT_CONFIG_VALUE_1": "*",
     }

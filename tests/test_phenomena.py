@@ -79,14 +79,15 @@ def test_the_base_knows_no_policy_and_reads_every_policy(base_scores):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_recipe_as_printed_changes_nothing(pocket, seed):
-    suites = load_suites(["facts", "arithmetic", "reasoning"], size=100)
-    before = evaluate(pocket, suites).scores()
+def test_the_recipe_as_printed_changes_nothing(pocket, base, seed):
     card = finetune(pocket, read_tickets(SUPPORT / "card_tickets.jsonl"), seed=seed, **CARD)
-    after = evaluate(card.model, suites).scores()
+    after = evaluate(card.model, load_suites(GENERATED, size=100))
     assert len(card.losses) == 4
-    for name in before:
-        assert abs(after[name] - before[name]) <= 3, f"{name}: {before[name]} to {after[name]}"
+    for name, rows in first(base, 100).results.items():
+        if name in GENERATED:
+            pairs = zip(rows, after.results[name], strict=True)
+            changed = sum(old.correct != new.correct for old, new in pairs)
+            assert changed <= 2, f"{name}: {changed} of 100 answers changed sides"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -123,7 +124,7 @@ def test_the_gate_keeps_its_promise_on_answers_of_the_real_model(standard_runs, 
 
     With as many further answers turned wrong as the margin allows, the drop is the margin itself.
     """
-    rng, count, margin, repeats = random.Random(name), 240, 5, 1_000
+    rng, count, margin, repeats = random.Random(name), 240, 5, 400
     text = f"version: 1\ncategories: {{{name}: {{task: pocket_{name}, margin: {margin}}}}}"
     only = CapabilityMap.parse(text)
     one, other = (run.results[name][:count] for run in standard_runs[:2])
