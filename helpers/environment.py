@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from .paths import DATA
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "peft",
-    "trl",
-    "datasets",
-    "matplotlib",
-    "ipywidgets",
-    "jupyterlab",
-)
+#: What the lessons import, with the oldest versions that they are meant for (pyproject.toml).
+PACKAGES = {
+    "torch": (2, 9),
+    "transformers": (5, 15),
+    "peft": (0, 20),
+    "trl": (0, 29),
+    "datasets": (4, 0),
+    "matplotlib": (3, 10),
+    "ipywidgets": (7, 7),
+    "jupyterlab": (4, 6),
+}
 #: Needed by a part of the course only, or replaced by another front end.
 OPTIONAL = ("jupyterlab",)
 
@@ -31,12 +33,16 @@ def report_environment() -> list[tuple[bool, str]]:
         (python >= (3, 10), f"Python {platform.python_version()} (3.10 or newer)"),
         (True, f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"),
     ]
-    for package in PACKAGES:
+    for package, oldest in PACKAGES.items():
+        fine = package in OPTIONAL
         try:
-            lines.append((True, f"{package} {version(package)}"))
+            found = version(package)
         except PackageNotFoundError:
-            fine = package in OPTIONAL
-            lines.append((fine, f"{package} is not installed" + ("" if fine else ": run make lab")))
+            lines.append((fine, f"{package} is not installed"))
+            continue
+        new_enough = tuple(map(int, re.findall(r"\d+", found)[:2])) >= oldest
+        wish = "" if new_enough else f" is older than {'.'.join(map(str, oldest))}"
+        lines.append((fine or new_enough, f"{package} {found}{wish}"))
     weights = DATA / "pocket-gpt2" / "model.safetensors"
     lines.append((weights.exists(), f"course model in data/{weights.parent.name}"))
     suites = len(list((DATA / "suites").glob("*.jsonl")))
@@ -53,6 +59,9 @@ def check_environment() -> None:
         print("[OK]  " if fine else "[FAIL]", text)
     failed = sum(not fine for fine, _ in lines)
     if failed:
-        print(f"\n{failed} of {len(lines)} failed. Run `make lab` again; docs/INSTALL.md has more.")
+        print(
+            f"\n{failed} of {len(lines)} failed. Install the course again (on Linux and macOS with "
+            "`make lab`);\ndocs/INSTALL.md has the other ways, and remedies."
+        )
     else:
         print("\nAll is here.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 from helpers import environment
+from helpers.paths import DATA
 
 
 def test_what_is_there_is_reported_as_ok(capsys):
@@ -25,10 +27,25 @@ def test_a_missing_model_and_missing_suites_fail(monkeypatch, tmp_path, capsys):
 
 
 def test_a_missing_package_fails_unless_it_is_optional(monkeypatch):
-    monkeypatch.setattr(environment, "PACKAGES", ("no-such-package", "jupyterlab-missing"))
+    packages = {"no-such-package": (1, 0), "jupyterlab-missing": (1, 0)}
+    monkeypatch.setattr(environment, "PACKAGES", packages)
     monkeypatch.setattr(environment, "OPTIONAL", ("jupyterlab-missing",))
     verdicts = {text.split()[0]: fine for fine, text in environment.report_environment()}
     assert verdicts["no-such-package"] is False and verdicts["jupyterlab-missing"] is True
+
+
+def test_an_old_package_fails(monkeypatch):
+    monkeypatch.setattr(environment, "PACKAGES", {"torch": (99, 1), "numpy": (1, 26)})
+    found = {text.split()[0]: (fine, text) for fine, text in environment.report_environment()}
+    assert found["torch"][0] is False and found["torch"][1].endswith("is older than 99.1")
+    assert found["numpy"][0] is True
+
+
+def test_the_oldest_versions_are_those_of_the_project():
+    project = (DATA.parent / "pyproject.toml").read_text(encoding="utf-8")
+    for package, oldest in environment.PACKAGES.items():
+        bound = re.search(rf'"{package}>=([\d.]+)"', project).group(1)
+        assert tuple(map(int, bound.split(".")[:2])) == oldest, package
 
 
 def test_an_old_python_fails(monkeypatch):

@@ -33,7 +33,7 @@ PLATFORMS = {
 }
 
 HEADER = """\
-# The full pin: what the course is tested with, on Python {first} to 3.14. Written by tools/pin.py:
+# The full pin: what the course is tested with, for Python {first} to 3.14. Written by tools/pin.py:
 #
 #     .venv/bin/python tools/pin.py {pythons}
 #
