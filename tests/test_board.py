@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers import plotting as plot
+from helpers.audit import paired
 from helpers.mitigations import flat, methods, stages
 from helpers.mitigations.board import (
     ALL_ITEMS,
@@ -26,6 +27,7 @@ from helpers.mitigations.board import (
     read_board,
     standings,
     strengths,
+    verdicts,
 )  # fmt: skip
 from helpers.mitigations.flat import FLAT, FLATS
 from helpers.mitigations.methods import (
@@ -186,6 +188,23 @@ def test_the_seed_decides_the_interval():
     board = [BASE] + [entry("a", 0, s, 100, old) for s, old in enumerate((30, 60, 90))]
     first, again, other = (standings(board, ["a"], repeats=50, seed=s) for s in (0, 0, 1))
     assert first == again != other
+
+
+# The audit
+
+
+def test_a_skill_passes_by_itself_and_is_blocked_after_holms_correction():
+    base = entry("base", old=100, of=600)
+
+    def told(percent):
+        lists = entry("x", old=percent, of=600).right["lists"]
+        found = verdicts(base, replace(base, right=base.right | {"lists": lists}))
+        assert {found[name] for name in OLD if name != "lists"} == {"PASS"}
+        return found["lists"]
+
+    assert (told(100), told(93), told(90)) == ("PASS", "cannot tell", "BLOCK")
+    alone = paired.pair([1] * 600, [0] * 42 + [1] * 558)
+    assert paired.p_block(alone, 0.05) < 0.05  # at 93 %, if nothing else were asked about
 
 
 # Figures

@@ -7,10 +7,12 @@ from statistics import fmean
 
 import pytest
 
+from helpers.audit import paired
 from helpers.mitigations import accuracy, board, flat, forgetting, stages
 from helpers.mitigations.methods import METHODS, RANKED
 from helpers.runs import GRID, read_runs
-from helpers.suites import TARGET
+from helpers.snapshots import wilson
+from helpers.suites import TARGET, load_suites
 from helpers.tradeoff import OLD
 
 
@@ -224,15 +226,19 @@ def test_a_flatter_base_forgets_as_much(forks):
 
 
 @pytest.fixture(scope="module")
-def audited():
-    """(support, verdicts) of each candidate, by method and seed, on items that chose nothing."""
-    found = [run.after(board.ITEMS) for run in board.read_board(board.CANDIDATES)]
-    whole = board.base_of(found)
+def candidates():
+    """Runs that might be shipped, by method and seed, on every item."""
     return {
-        (run.setting.method, run.setting.seed): (run.target, board.verdicts(whole, run, margin=5))
-        for run in found
-        if run is not whole
+        (run.setting.method, run.setting.seed): run for run in board.read_board(board.CANDIDATES)
     }
+
+
+@pytest.fixture(scope="module")
+def audited(candidates):
+    """(support, verdicts) of each candidate, by method and seed, on items that chose nothing."""
+    found = {key: run.after(board.ITEMS) for key, run in candidates.items()}
+    whole = found.pop(("base", 0))
+    return {key: (run.target, board.verdicts(whole, run, margin=5)) for key, run in found.items()}
 
 
 def not_passed(audited, method):
@@ -246,11 +252,56 @@ def not_passed(audited, method):
 def test_one_recipe_passes_on_every_skill_with_every_seed(audited):
     assert not_passed(audited, "full, replay, merge") == [{}, {}, {}]
     assert all(audited["full, replay, merge", seed][0] >= 85 for seed in (0, 1, 2))
-    assert sum(map(bool, not_passed(audited, "full, replay"))) == 1  # its end passes on two
+    assert not_passed(audited, "full, replay") == [{"lists": "cannot tell"}, {}, {}]
 
 
 def test_lora_does_not_pass_everywhere(audited):
-    first, second, third = not_passed(audited, "replay, EWC")
-    assert second == {"lists": "BLOCK"} and third["howto"] == "BLOCK" and first
-    for seed in not_passed(audited, "replay, lower rate"):
-        assert 1 <= len(seed) <= 2 and set(seed.values()) == {"cannot tell"}
+    with_ewc = not_passed(audited, "replay, EWC")
+    gentler = not_passed(audited, "replay, lower rate")
+    assert all("lists" in seed for seed in with_ewc) and "howto" in with_ewc[2]
+    assert all(1 <= len(seed) <= 2 for seed in gentler)
+    assert {verdict for seed in with_ewc + gentler for verdict in seed.values()} == {"cannot tell"}
+
+
+def test_what_holms_correction_and_a_hundred_items_decide(candidates):
+    """Two rows would be blocked by themselves, and one misses the bar by a hair."""
+
+    def p(test, method, seed, name):
+        before, after = (
+            run.after(board.ITEMS).right[name]
+            for run in (candidates["base", 0], candidates[method, seed])
+        )
+        return test(paired.pair(before, after), 0.05)
+
+    alone = [
+        (seed, name)
+        for seed in (0, 1, 2)
+        for name in OLD
+        if p(paired.p_block, "replay, EWC", seed, name) < 0.05
+    ]
+    assert alone == [(1, "lists"), (2, "howto")]
+    assert p(paired.p_pass, "full, replay", 0, "lists") == pytest.approx(0.051, abs=5e-4)
+
+
+def test_the_merge_misses_the_certainty_on_the_target_and_its_runs_have_it(candidates):
+    """On every item, with intents grouped, as the gate of lesson 05 reads the course's map."""
+    (suite,) = load_suites(TARGET, size=board.ALL_ITEMS)
+    intents = [item.family for item in suite.items]
+
+    def ends(method, seed):
+        run = candidates[method, seed]
+        alike = paired.pair(run.right[TARGET], [0] * len(intents), intents).design_effect
+        items = len(intents) / alike
+        return wilson(run.target / 100 * items, items, z=1.645)
+
+    low = {m: [ends(m, seed)[0] for seed in (0, 1, 2)] for m, _ in candidates if m != "base"}
+    assert min(low["full, replay"]) >= 85
+    assert all(81 < end < 83 for end in low["full, replay, merge"])
+    assert all(ends("full, replay, merge", seed)[1] > 85 for seed in (0, 1, 2))
+    base = candidates["base", 0]
+
+    def passes(method):
+        runs = [candidates[method, seed] for seed in (0, 1, 2)]
+        return all(set(board.verdicts(base, run).values()) == {"PASS"} for run in runs)
+
+    assert [m for m in low if passes(m) and min(low[m]) >= 85] == ["full, replay"]

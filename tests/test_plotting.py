@@ -65,7 +65,7 @@ SAYS = {
     "training": ["support 0 to 90 percent", "facts 95 to 35 percent", "4.00 to 1.00", "step 20"],
     "runs": ["base: support 0, facts 97", "rank 1: support 61, facts 73"],
     "curves": ["points, over rate", "means of 2 seeds", "rank 1 goes from 0.5 to 10"],
-    "points": ["full: 3 points, best from (0, 0) to (90, 4)", "rank 1: 1 points"],
+    "points": ["full: 3 points, its line goes from (0, 0) to (90, 4)", "rank 1: 1 points"],
     "scatter": ["old x 0.1 to 0.1, y 2 to 2", "not above zero: 1 points"],
     "spread": ["rank 1 4.0 (3.0 to 5.0)", "rank 2 7.0"],
     "law": ["from 1 to 3", "farther from it than 0.5"],

@@ -62,7 +62,7 @@ def test_every_seed_is_there(scoreboard):
 def test_five_percent_of_old_rows_halve_the_loss_and_more_saves_more(lost):
     plain = lost("plain")
     assert plain > 15
-    assert lost("replay", 0.01) > 0.75 * plain  # a dozen rows save a little at best
+    assert lost("replay", 0.01) > 0.75 * plain  # a dozen rows save little
     assert lost("replay", 0.05) < 0.5 * plain
     assert lost("replay", 0.10) < 0.45 * plain
     assert lost("replay", 0.25) < 0.3 * plain

@@ -145,6 +145,8 @@ def strengths(board: Iterable[Entry], method: str) -> list[float]:
 def verdicts(base: Entry, entry: Entry, margin: float = 5.0) -> dict[str, str]:
     """The audit of lesson 05 on every old skill, with one margin for all.
 
+    As in the gate a skill passes by itself, and is blocked after Holm's correction over the skills.
+
     Args:
         margin: points that may be lost.
 
@@ -152,13 +154,14 @@ def verdicts(base: Entry, entry: Entry, margin: float = 5.0) -> dict[str, str]:
         "PASS" where a loss beyond the margin is ruled out at the level of 5 %, "BLOCK" where it is
         proven, else "cannot tell".
     """
-    found = {}
-    for name in OLD:
-        pair = paired.pair(base.right[name], entry.right[name])
-        passed = paired.p_pass(pair, margin / 100) <= 0.05
-        blocked = paired.p_block(pair, margin / 100) <= 0.05
-        found[name] = "PASS" if passed else "BLOCK" if blocked else "cannot tell"
-    return found
+    alpha, limit = 0.05, margin / 100
+    pairs = [paired.pair(base.right[name], entry.right[name]) for name in OLD]
+    blocked = paired.holm([paired.p_block(pair, limit) for pair in pairs])
+    passed = [paired.p_pass(pair, limit) for pair in pairs]
+    return {
+        name: "BLOCK" if block < alpha else "PASS" if ok < alpha else "cannot tell"
+        for name, block, ok in zip(OLD, blocked, passed, strict=True)
+    }
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,8 @@ def points(
                 alpha=0.55, label=label)  # fmt: skip
         best = front(group, downwards)
         ax.plot(*zip(*best, strict=True), color=colour, linestyle=dashes, linewidth=2.2)
-        ends = f"from ({best[0][0]:.0f}, {best[0][1]:.0f}) to ({best[-1][0]:.0f}, "
-        told.append(f"{label}: {len(group)} points, best {ends}{best[-1][1]:.0f})")
+        first, last = (tuple(round(value) for value in best[end]) for end in (0, -1))
+        told.append(f"{label}: {len(group)} points, its line goes from {first} to {last}")
     if downwards:
         ax.invert_yaxis()
     ax.set_xlabel(x)
