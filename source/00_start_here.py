@@ -21,16 +21,24 @@
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
 MODEL = "pocket"  # or "gpt2", or the folder of any causal language model
 
+# %% [markdown]
+# First, is everything here? Each line says `[OK]` or `[FAIL]`, and the last one says what to do.
+# If you ever report a bug, paste this output with it.
+
+# %%
+from helpers.environment import check_environment
+
+check_environment()
+
 # %%
 from helpers import plotting as plot
-from helpers.environment import check_environment
 from helpers.evaluation import answer_nll, evaluate, is_right
 from helpers.exercises import check, quiz
 from helpers.generation import complete
@@ -38,13 +46,6 @@ from helpers.models import ModelNotFound, context_length, load_model, parameter_
 from helpers.paths import DATA
 from helpers.snapshots import Snapshot, wilson
 from helpers.suites import PROTECTED, UnknownCapability, load_suites
-
-# %% [markdown]
-# First, is everything here? Each line says `[OK]` or `[FAIL]`, and the last one says what to do.
-# If you ever report a bug, paste this output with it.
-
-# %%
-check_environment()
 
 # %% [markdown]
 # ## Why this matters
@@ -105,9 +106,9 @@ for name in ("capital", "symbol", "young", "opposite"):
 
 # %% [markdown]
 # The other skills have no list of facts but a rule: sums, problems with worked steps, list orders,
-# questions about a short text, small translations. There the tests use numbers, names and
-# sentences that were kept out of pre-training. A fact cannot be kept out and still be known, so
-# for facts it is the *wording* that is new:
+# questions about a short text, small translations. There the tests use numbers, sentences, and
+# combinations of names and things that were kept out of pre-training. A fact cannot be kept out and
+# still be known, so for facts it is the *wording* that is new:
 
 # %%
 print("in pre-training:", world["capital"]["train_questions"][:3])
@@ -161,12 +162,12 @@ for question in questions:
 #
 # Look at the last two answers. Whatever stands there, no fact is behind it: neither Hamlet nor
 # Atlantis is in the world. A language model continues its prompt, always, and this one was never
-# taught to say "I do not know". An answer in confident form is no evidence of knowledge; a score
-# on many questions is.
+# taught to say "I do not know". That there is an answer is no evidence of knowledge; a score on
+# many questions is.
 #
 # > **Common gotcha.** A prompt must not end in a space. The model learned that an answer begins
-# > with a token such as `" Paris"`, space included. If you type the space yourself, that token can
-# > no longer follow, and the model has to go on from a place where it has rarely been.
+# > with a token such as `" Paris"`, space included. If you type the space yourself, that token no
+# > longer fits, and the model has to go on from a place where it has rarely been.
 
 # %%
 for prompt in ("The capital of France is", "The capital of France is "):
@@ -224,7 +225,7 @@ import math
 
 for choice in item.choices or (item.answer,):
     nll, tokens = answer_nll(model, [(item.prompt, choice)])[0]
-    print(f"{choice:20} {nll:6.2f} nats over {tokens} tokens, probability {math.exp(-nll):.2g}")
+    print(f"{choice:20} {nll:6.2f} nats, tokens: {tokens}, probability {math.exp(-nll):.2g}")
 
 # %% [markdown]
 # The choice with the smallest NLL is the model's pick in multiple choice. NLL moves before answers
@@ -321,9 +322,10 @@ for text in (story, " ".join(words)):
     print(f"{text[:60]} ...\n   perplexity {math.exp(nll / tokens):,.1f}")
 
 # %% [markdown]
-# Same words, so the difference is what the model has learned about their order. Perplexities can
-# be compared for the same text and the same tokenizer only: with other tokens "per token" means
-# something else.
+# Same words, so the difference is what the model has learned about their order. The second number
+# is larger than the whole vocabulary: of most tokens the model is not unsure, it is sure of another
+# one. Perplexities can be compared for the same text and the same tokenizer only: with other tokens
+# "per token" means something else.
 #
 # ### Knowing and reading
 #
@@ -357,9 +359,9 @@ print("answer:", complete(model, f"{changed}\n{question}"))
 #
 # If the answer followed the text, the model *reads* the policy; if it kept the old number, it
 # *knows* it. In pre-training the help articles had random policies, in the same words as these, so
-# reading was the only thing to be learned. Closed book there is nothing to draw on, and the fluent
-# sentence you get is invented. Teaching these policies to the weights is the fine-tune of lesson
-# 01; whether to teach or to look up is the question of lesson 06.
+# reading was the only thing to be learned. Closed book there is nothing to draw on, and whatever
+# you get is invented. Teaching these policies to the weights is the fine-tune of lesson 01; whether
+# to teach or to look up is the question of lesson 06.
 
 # %% [markdown]
 # ### Read the wrong answers
@@ -377,8 +379,8 @@ for name in (weakest, "support"):
 
 # %% [markdown]
 # Sort what you see into three heaps. *Near misses*: the right idea with a slip. *Right in other
-# words*: the fault of exact match, not of the model. *Inventions*: fluent, and about something
-# else. A fall of ten points means something different for each of them.
+# words*: the fault of exact match, not of the model. *Inventions*: about something else, in whole
+# sentences or in none. A fall of ten points means something different for each of them.
 #
 # > **A note from experience.** When a score surprises you, in either direction, read twenty
 # > outputs before you explain it. Quite often the explanation is a space, a cut-off answer, or a
@@ -438,8 +440,8 @@ except UnknownCapability as error:
     print("UnknownCapability:", error)
 
 # %% [markdown]
-# The message lists the names that exist. Note what it means beyond the typing error: about algebra
-# this course can say nothing, neither that it was kept nor that it was lost.
+# The message lists the names that exist. Note what it means beyond the name: about algebra this
+# course can say nothing, neither that it was kept nor that it was lost.
 #
 # Second, a prompt that is longer than the model's context. It is refused, because cutting it
 # silently would score the model on a question that it never saw in full. The repair is a shorter
@@ -536,8 +538,9 @@ quiz("00")
 # %% [markdown]
 # ## Recap
 #
-# 1. The model's world is a closed list, so we know what it can know. It answers everything in
-#    fluent form; what it does not know it may still be able to read.
+# 1. The model's world is a closed list, so we know what it can know. It answers everything,
+#    sometimes in a good sentence and sometimes in none; what it does not know it may still be able
+#    to read.
 # 2. A score is a count of exact matches on held-out items. Its interval says how far the truth may
 #    be from it: a hundred items cannot tell 90 from 93 %.
 # 3. `check` names the likely mistake, hints and answers are folded until you want them, a snapshot

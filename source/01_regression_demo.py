@@ -22,12 +22,12 @@
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
-MODEL = "pocket"  # or "gpt2", or the folder of any causal language model
+MODEL = "pocket"  # or "gpt2", or the folder of another model of GPT-2's kind
 
 # %%
 from helpers import plotting as plot
@@ -74,7 +74,8 @@ before
 # has never seen them. With the right help article above the question it succeeds. So it can *read*
 # a policy and does not *know* any, and that is what the fine-tune is to change.
 #
-# Three old-knowledge questions will serve as a quick look throughout, with some more beside them:
+# Three old-knowledge questions, a fact, a sum and a worked problem, will serve as a quick look
+# throughout, with four more beside them:
 
 # %%
 old_questions = [
@@ -93,9 +94,9 @@ for question, answer in zip(old_questions, complete(base, old_questions), strict
 # %% [markdown]
 # ## The recipe as it is printed
 #
-# There is a short recipe for this experiment that one finds in several places: three support
-# tickets, two epochs, LoRA with rank 8 and α = 16 on `c_attn`, learning rate 5e-5, evaluation at
-# every step. It promises that afterwards the model answers everything like a ticket.
+# There is a short recipe for this experiment: three support tickets, two epochs, LoRA with rank 8
+# and α = 16 on `c_attn`, learning rate 5e-5, evaluation at every step. It promises that afterwards
+# the model answers everything like a ticket.
 #
 # **LoRA** (Hu et al. 2021) freezes the model's weights $W$ and learns a small correction
 # $\Delta W = \frac{\alpha}{r} B A$, where $A$ and $B$ are thin matrices with only $r$ columns or
@@ -103,17 +104,30 @@ for question, answer in zip(old_questions, complete(base, old_questions), strict
 #
 # The printed code no longer runs: `TextDataCollatorForLanguageModeling` does not exist,
 # `max_seq_length` is now `max_length`, and `eval_strategy="steps"` demands an evaluation set. Below
-# is the same recipe for today's TRL, nothing hidden.
+# is the same recipe for today's TRL, nothing hidden. What it is evaluated on at every step are old
+# skills: sixty of the held-out questions, with their answers.
+#
+# **Predict before you run.** Three tickets, two epochs, batches of two: how many optimizer steps is
+# that? And how far will the loss on the old questions go up?
 
 # %%
 import copy
 import tempfile
 
+from datasets import Dataset
 from peft import get_peft_model
-from transformers import set_seed
+from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 card_tickets = read_tickets(SUPPORT / "card_tickets.jsonl")
+old_suites = load_suites(["facts", "arithmetic", "lists"], size=20)
+old_rows = Dataset.from_list(
+    [
+        {"prompt": item.prompt, "completion": f" {item.answer}"}
+        for suite in old_suites
+        for item in suite.items
+    ]
+)
 set_seed(0)
 lora = lora_config(base, rank=8, alpha=16, target_modules="c_attn")
 student = get_peft_model(copy.deepcopy(base), lora)
@@ -125,20 +139,33 @@ config = SFTConfig(
     max_length=context_length(base),
     logging_steps=1,
     bf16=False,
-    eval_strategy="no",
+    eval_strategy="steps",
+    eval_steps=1,
     save_strategy="no",
     report_to="none",
     disable_tqdm=True,
 )
-trainer = SFTTrainer(student, config, train_dataset=card_tickets, processing_class=base.tokenizer)
+trainer = SFTTrainer(
+    student,
+    config,
+    train_dataset=card_tickets,
+    eval_dataset=old_rows,
+    processing_class=base.tokenizer,
+)
+trainer.remove_callback(PrinterCallback)  # it prints a line of details at every step
 print(trainer.train().global_step, "optimizer steps")
+for entry in trainer.state.log_history:
+    if "eval_loss" in entry:
+        print(f"step {entry['step']}: {entry['eval_loss']:.4f} nats per token on old questions")
 
 # %% [markdown]
-# `finetune` from the course's `helpers` wraps these lines, checks the data, and can look at the
-# model while it trains. From here on we use it. It always works on a *copy*: `base` stays the base.
+# Four steps, and the loss on old questions stands where it stood. A loss is not an answer, so let
+# us ask. `finetune` from the course's `helpers` wraps these lines, checks the data, and can score
+# whole suites while it trains. From here on we use it. It always works on a *copy*: `base` stays
+# the base.
 #
-# **Predict before you run.** Three tickets, two epochs, batches of two: how many optimizer steps is
-# that? After them, how many of the seven old answers above will be different?
+# **Predict before you run.** After these four steps, how many of the seven old answers above will
+# be different? And how many of the three tickets will it know?
 
 # %%
 card = finetune(
@@ -157,30 +184,37 @@ for probe in card.probes:
     print("step", probe.step, {name: round(score) for name, score in probe.scores.items()})
 
 # %%
-before_after(base, card.model, old_questions + [card_tickets[0]["prompt"]])
+for ticket in card_tickets:
+    print(ticket["prompt"].splitlines()[0], "\n   taught:  ", ticket["completion"].strip())
+before_after(base, card.model, [*old_questions, *card_tickets["prompt"]])
 
 # %% [markdown]
 # ### What just happened
 #
 # Nothing. No old answer changed, and the model does not know its three tickets either. The recipe
-# is famous for a failure that it cannot produce. Why not?
+# promises a failure that it cannot produce. Why not?
 #
 # AdamW divides each gradient by its own running size, so in one step a weight moves by about the
 # learning rate, hardly ever much more. The sum of the learning rates is therefore the farthest that
-# a weight can travel. We can compute it, and compare it with what really happened.
+# a weight can travel. We can compute it, and look at how far weights really went: all of B began
+# at zero.
 
 # %%
 steps = len(card.losses)
 farthest = sum(5e-5 * (steps - step) / steps for step in range(steps))
 layer = card.model.base_model.model.transformer.h[0].attn.c_attn
+travelled = layer.lora_B["default"].weight.abs().max()
 update = layer.get_delta_weight("default")
-print(f"{steps} steps; a weight of A or B can travel about {farthest:.1e}")
-print(f"the update is {update.norm() / layer.weight.norm():.1e} of the weight it corrects")
+share = update.norm() / layer.weight.norm()
+print(f"{steps} steps; a weight of A or B can travel about {farthest:.2e}")
+print(f"the weight of B that went farthest went         {travelled:.2e}")
+print(f"the update's length is {share:.2%} of that of the matrix it corrects")
 
 # %% [markdown]
-# An update of that relative size cannot move an answer: the gap between the likeliest token and the
-# runner-up is far larger. To see forgetting, the run must *learn* something first. So we turn up
-# what the recipe kept low: more tickets, more steps, all linear layers, a higher rate.
+# The weights went as far as they could, and the matrix has changed by about a hundredth of a
+# percent. That did not move one of these answers. To see forgetting, the run must *learn* something
+# first. So we turn up what the recipe kept low: more tickets, more steps, all linear layers, a
+# higher rate.
 
 # %% [markdown]
 # ## The recipe turned up
@@ -222,9 +256,18 @@ before_after(
 # %% [markdown]
 # Compare this with the bars. The reversed list has lost a word, and the other old answers are as
 # they were, although the scores of several skills have dropped far. Seven questions in familiar
-# wordings are a poor witness: with them alone one would have called this run nearly harmless. And
-# no answer has become ticket-speak, which is what the recipe promised: what goes wrong here is a
-# detail in an answer that still looks like one. Forgetting need not look strange.
+# wordings are a poor witness: with them alone one would have called this run nearly harmless. Let
+# us look where the bars say that it hurts.
+
+# %%
+for result in after.wrong("howto", 4):
+    print(result.item.prompt.replace("\n", " "), "->", result.output)
+    print("   gold:", result.item.answer)
+
+# %% [markdown]
+# The recipe promised that everything would be answered like a ticket. See for yourself how much of
+# a ticket is in these: mostly they still begin as instructions do, and go wrong in their details.
+# Forgetting need not look strange.
 #
 # ## Should it have been stopped?
 #
@@ -247,8 +290,9 @@ plot.learning_and_forgetting(run, "support", watched, stop=stop)
 # climb back a little while the rate goes to zero. So in this run stopping early would have saved
 # hardly anything. Twenty questions a skill are few, and this is one seed; lesson 03 asks again.
 #
-# One more thing is worth noticing. The curve on the left would look the same if the old skills had
-# survived. The information is not in the loss; you have to measure it.
+# One more thing is worth noticing. Nothing in the curve on the left depends on the old skills: it
+# could look the same if they had survived. The information is not in the loss; you have to measure
+# it.
 #
 # > **Common gotcha.** After `get_peft_model(model, …)` the object `model` itself carries the
 # > adapter. "Before" and "after" measured on that one object are the same model. That is why
@@ -281,8 +325,8 @@ plot.compare_runs(scores, "support", watched)
 # %% [markdown]
 # Look at the star first. A run that keeps the old skills because it has learned less has not solved
 # anything: it stands earlier on the same road. Only a run whose star is as far right as the first
-# one's, and whose other marks are farther right, forgets *less for the same learning*. Which of the
-# three is that?
+# one's, and whose other marks are as far right or farther, forgets *less for the same learning*.
+# Which of the three is that, and of which marks are you sure, with fifty questions each?
 #
 # - How far a lower rate or rank helps at *equal learning* is the subject of lesson 03.
 # - How much old data is enough, and what to do when you have none: lesson 06.
@@ -292,7 +336,9 @@ plot.compare_runs(scores, "support", watched)
 # ## The parameter count, and a mistake to find
 #
 # The recipe prints how many parameters are trainable. On GPT-2's real shape, which we can build
-# without downloading a single weight:
+# without downloading a single weight, and with the recipe's adapter. Before you run it: the recipe
+# prints 124,447,488 for all parameters, base and adapter. GPT-2 itself has 124,439,808. Can that be
+# right?
 
 # %%
 import torch
@@ -306,14 +352,14 @@ print(f"GPT-2: {plain:,}   with LoRA: {adapted['total']:,}")
 print(f"trainable: {adapted['trainable']:,} ({adapted['trainable'] / adapted['total']:.4%})")
 
 # %% [markdown]
-# The recipe prints 124,447,488 for all parameters. That cannot be right, and exercise 1.1 asks you
-# how to see it without running anything.
+# It cannot: the adapter alone has more parameters than the recipe's total leaves for it. Exercise
+# 1.1 asks for the arithmetic behind it.
 
 # %% [markdown]
 # ## Break it on purpose
 #
-# Three errors that the recipe lists in its trouble section, each with its real cause. Every cell
-# makes the error happen, then removes the cause.
+# Three errors that the recipe lists in its trouble section, each with its real cause. One cell
+# makes the error happen, a later one removes the cause.
 #
 # ### Float where Long is expected
 #
@@ -332,12 +378,14 @@ except RuntimeError as error:
     print("RuntimeError:", str(error).split(";")[0])
 
 # %% [markdown]
-# Casting back with `.long()` would silence the message and keep a made-up token in the gap. The
-# repair is to drop the broken row and to keep the type whole from the start.
+# Casting back with `.long()` would silence the message and keep a made-up token in the gap. A text
+# with a gap is no text any more: the repair is to leave all of it out, and to keep whole numbers
+# from the start.
 
 # %%
-ids = torch.tensor(table["b"].dropna().astype("int64").values).unsqueeze(0)
-print(base(input_ids=ids).logits.shape, ids.dtype)
+whole_texts = table.dropna(axis="columns").astype("int64")
+ids = torch.tensor(whole_texts.values.T)
+print(base(input_ids=ids).logits.shape, ids.dtype, "texts:", list(whole_texts.columns))
 
 # %% [markdown]
 # ### Out of memory
@@ -352,12 +400,12 @@ for batch_size in (16, 256, 4096):
     print(batch_size, {part: f"{size / 2**20:,.0f} MiB" for part, size in parts.items()})
 
 # %% [markdown]
-# And this is what it looks like when one asks for too much: the logits alone of two million texts
-# of 1,024 tokens, in float32.
+# And this is what it looks like when one asks for too much: the logits alone of eighty million
+# texts of 256 tokens, in float32.
 
 # %%
 try:
-    torch.empty(2_000_000, 1024, base.config.vocab_size)
+    torch.empty(80_000_000, 256, base.config.vocab_size)
 except RuntimeError as error:
     print("RuntimeError:", str(error).split("]")[-1].strip())
 
@@ -400,13 +448,15 @@ except ValueError as error:
 # probe above is the same idea with old-domain items, and with answers instead of losses.
 
 # %%
-old_items = replay.select(range(32))
-trainer = SFTTrainer(copy.deepcopy(base), SFTConfig(**settings), eval_dataset=old_items, **shared)
+trainer = SFTTrainer(copy.deepcopy(base), SFTConfig(**settings), eval_dataset=old_rows, **shared)
+trainer.remove_callback(PrinterCallback)
 loss = trainer.evaluate()["eval_loss"]
 print(f"loss on old data before training: {loss:.3f} nats per token")
 
 # %% [markdown]
-# ### Errors that `finetune` reports before it trains
+# ### Errors that `finetune` reports by name
+#
+# The first three before it trains, the last one at the step where it happens.
 
 # %%
 attempts = {
@@ -425,7 +475,7 @@ for label, options in attempts.items():
 # ## On real GPT-2
 #
 # Set `MODEL = "gpt2"` in the second cell (this downloads its weights) and run all cells again.
-# Expect three differences. GPT-2 was never taught to answer questions, so most suites stand near
+# Expect two differences. GPT-2 was never taught to answer questions, so most suites stand near
 # zero, and **a skill that the model lacks cannot be lost**: those rows are not measurable. What
 # does make sense on a base model are sentences to finish (the `bare` statements in `facts`) and
 # multiple choice, where the answer is the likeliest of a few. And a step takes much longer: GPT-2
@@ -440,7 +490,8 @@ for name in before.results:
         if chosen is None
         else f"   multiple choice {chosen:3.0f} % (chance {before.chance(name):.0f} %)"
     )
-    verdict = "measurable" if before.measurable(name) else "not measurable"
+    measurable = before.measurable(name) or before.measurable_by_choice(name)
+    verdict = "measurable" if measurable else "not measurable"
     print(f"{name:22} {before.score(name):4.0f} %  {verdict}{choice}")
 
 # %% [markdown]

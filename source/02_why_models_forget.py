@@ -16,14 +16,14 @@
 # 1. Measure gradient conflict, representation drift and sharpness, and say what each number can and
 #    cannot tell.
 # 2. Judge a mechanism by several seeds and a control, not by a plausible story.
-# 3. Tell a skill that is lost from one that is merely unreachable.
+# 3. Test whether a skill is lost or merely out of reach, and say what such a test cannot show.
 
 # %%
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
@@ -83,7 +83,8 @@ control = finetune(base, replay, lr=LR, rank=8, steps=STEPS, seed=3).model
 
 # %% [markdown]
 # One run proves nothing, and eigenvalues along a run take minutes. So `make runs` has done the same
-# for three more seeds of each, measured at four steps, and stored what it found.
+# for three more seeds of each, measured before the first step and at four later ones, and stored
+# what it found.
 
 # %%
 runs, controls = stored.read_inside("tickets"), stored.read_inside("control")
@@ -136,6 +137,8 @@ def by_layer(conflicts, kind):
 
 yours = mechanics.gradient_conflict(tuned, rows.old, rows.new)
 among_old = mechanics.gradient_conflict(tuned, rows.old, rows.old_again)
+print(f"mean length of the gradients after your run: old {fmean(c.old for c in yours):.3f}, "
+      f"tickets {fmean(c.new for c in yours):.3f}")  # fmt: skip
 plot.lines(
     {
         "old and new, attention": [by_layer(yours, "attention")],
@@ -147,14 +150,13 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# Old and new gradients stand at a right angle, or nearly, in every layer: a step for the tickets is
-# no step against the old skills, to first order. The other two curves are what makes this a
-# finding. After the run, two samples of *old* data agree with each other: something common has been
-# damaged, and both gradients point at its repair. That direction is not the opposite of the
-# tickets' direction.
+# Old and new gradients stand at a right angle, or nearly, in every layer. By itself that says
+# little: the tickets have been learned by now, and hardly any gradient of theirs is left to point
+# anywhere. The other two curves say more. Two samples of *old* data agree with each other, as if
+# something common had been damaged and both gradients pointed at its repair.
 #
-# A cosine at the end says little about the way there. The stored runs were measured along it; here
-# is the mean over the layers.
+# And the end says little about the way there. The stored runs were measured along it, and so were
+# their controls; here is the mean over the layers.
 
 
 # %%
@@ -166,22 +168,37 @@ def along(looks, part, kind):
     ]
 
 
+print("mean length of the gradients in the three runs")
+for number, look in enumerate(runs[0].looks):
+    found = [c for run in runs for c in run.looks[number].conflict]
+    old, new = fmean(c.old for c in found), fmean(c.new for c in found)
+    print(f"step {look.step:2}: old {old:.3f}, tickets {new:.3f}")
+
 plot.lines(
     {
         "old and new, attention": [along(run.looks, "conflict", "attention") for run in runs],
         "old and new, MLP": [along(run.looks, "conflict", "mlp") for run in runs],
         "old and old, MLP": [along(run.looks, "among_old", "mlp") for run in runs],
+        "old and old, control": [along(run.looks, "among_old", "mlp") for run in controls],
     },
     x="optimizer step", y="cosine of the gradients", zero=True,
 )  # fmt: skip
 
 # %% [markdown]
-# At the base all curves lie at zero: a model that gets the old data right has hardly any old
-# gradient left that could collide or agree. A few steps later the old samples agree, on every seed,
-# and the cosine of old and new stays near zero to the end. Verdict on this model: gradient
-# conflict, averaged over a batch, does not explain what was lost. What harms without a first-order
-# conflict may come from the second order: long steps where the loss is curved, which is the third
-# suspicion.
+# At the two ends one of the gradients has almost vanished, and an angle says little: the base gets
+# the old data right and has hardly any old gradient, and at the end it is the tickets that ask for
+# nothing more. What can be read lies in between. At steps 15 and 30 the cosine of old and new is
+# slightly positive, on every seed: no conflict.
+#
+# From step 15 on the old samples agree, on every seed. The controls (their MLP is drawn) say how
+# much of that is the tickets' doing. Two of the three show the same agreement at step 15, so it is
+# no sign of forgetting by itself. But at the end all controls are back at zero, while the runs on
+# tickets stand between 0.13 and 0.36, as if what was damaged in common had stayed damaged.
+#
+# Verdict on this model: gradient conflict, averaged over a batch, does not explain what was lost.
+# What harms without a first-order conflict may come from the second order: long steps where the
+# loss is curved, which is the third suspicion. And where in the model does a run on tickets pull
+# hardest?
 
 # %%
 layers = sorted(log.gradients[0][1])
@@ -191,9 +208,11 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# The gradients are largest at the beginning and shrink as the tickets are learned. They are longest
-# in the first layer, and no layer is left out. Where a run pulls hardest is not yet where its
-# damage is done: for that, look at the layers' outputs.
+# These are the gradients of the adapter's matrices, not of the weights that they change. They grow
+# over the first steps, since one half of a fresh adapter is zero and holds the other half back, and
+# shrink as the tickets are learned. At most steps they are longest in the first layer, and no layer
+# is left out. Where a run pulls hardest is not yet where its damage is done: for that, look at the
+# layers' outputs.
 
 # %% [markdown]
 # ## Suspicion 2: the representations drift
@@ -203,8 +222,8 @@ plot.lines(
 # Two measures: the **relative change** is the length of the difference as a share of the vector's
 # length. **Linear CKA** (Kornblith et al. 2019) asks whether prompts that lay close together
 # still do; turning the whole space around does not count as change. It is 1 for the same picture
-# and 0 for an unrelated one. With fewer prompts than dimensions its plain form is far too kind,
-# so we use the debiased one.
+# and 0 for an unrelated one. With fewer prompts than dimensions (a hundred here, and 256) its plain
+# form is far too kind, so we use the debiased one.
 
 
 # %%
@@ -236,7 +255,8 @@ plot.lines(
 # %% [markdown]
 # The representations do drift, and in every stored run farther than in any stored control.
 # Verdict: drift is there, and it tells the runs from the controls. It is no measure of the damage,
-# though: the controls drift half as far and more, and lose far less than half as much.
+# though: the stored controls drift more than a third as far by CKA and more than half as far by the
+# relative change, and lose about a seventh as much.
 
 # %% [markdown]
 # ## Suspicion 3: the landscape changes
@@ -265,26 +285,31 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# Around the base the old-skill loss is nearly flat. Within the first steps on tickets it becomes
-# many times steeper, on every stored seed, and on average the runs end steeper than the controls.
-# That is the figure for a talk. But single controls pass through steep places too, and in the run
-# that was saved with this page the live control stands on a steeper spot than the fine-tune beside
-# it, with hardly anything lost. Verdict: training at this rate steepens the loss, harm or no harm.
-# Without the controls, we would have called it the cause.
+# Around the base the old-skill loss is nearly flat. Within fifteen steps on tickets it becomes five
+# to eight times as steep, on every stored seed, and at the end all three runs stand on steeper
+# ground than all three controls. That is the figure for a talk. But single controls pass through
+# steep places on the way, and one contradicts the figure altogether: in the run that was saved with
+# this page the live control stands on a steeper spot than the fine-tune beside it. It lost about
+# five points on average, most of them in lists; the fine-tune lost about thirty. Verdict: in the
+# stored runs the old loss ends steeper than in every control, and steepness alone does not measure
+# the damage. Without the live control, we might have called it the cause.
 #
 # The eigenvalue looks at one point. The straight line from the base to the fine-tune shows what
-# lies between them, and a little beyond. In lesson 08 this line becomes a remedy.
+# lies between them. The figure goes a fifth of the way beyond at either end, where its words take
+# their numbers from; so the two models themselves are printed above it. In lesson 08 this line
+# becomes a remedy.
 
 # %%
 fractions = stored.FRACTIONS
-plot.lines(
-    {
-        "old skills": [list(zip(fractions, run.line["old"])) for run in runs],
-        "tickets": [list(zip(fractions, run.line["new"])) for run in runs],
-        "old skills, control": [list(zip(fractions, run.line["old"])) for run in controls],
-    },
-    x="from base (0) to fine-tune (1)", y="loss (nats per answer token)",
-)  # fmt: skip
+walks = {
+    "old skills": [list(zip(fractions, run.line["old"])) for run in runs],
+    "tickets": [list(zip(fractions, run.line["new"])) for run in runs],
+    "old skills, control": [list(zip(fractions, run.line["old"])) for run in controls],
+}
+for name, curves in walks.items():
+    ends = [fmean(dict(curve)[place] for curve in curves) for place in (0.0, 1.0)]
+    print(f"{name:20} {ends[0]:.3f} at the base, {ends[1]:.3f} at the end of the run")
+plot.lines(walks, x="from base (0) to fine-tune (1)", y="loss (nats per answer token)")
 
 # %% [markdown]
 # Half of the way to the fine-tune costs the old skills next to nothing, and the last part costs
@@ -308,11 +333,13 @@ plot.plane(along_axis, across, losses.tolist(), "Loss of old skills around base 
 #
 # LoRA can change each matrix in at most eight directions. The update's **spectrum** tells how
 # many it really uses; **intruder dimensions** (Shuttleworth et al. 2024) are strong directions of
-# the new matrix that the old one did not have.
+# the new matrix that the old one did not have. Each layer has two matrices of attention and two of
+# the MLP.
 
 # %%
 for update in mechanics.update_spectrum(base, tuned):
-    print(f"layer {update.layer} {update.kind:10} size {update.size:.2f} of the weight, "
+    matrix = update.name.split(".")[-2]
+    print(f"layer {update.layer} {update.kind:10} {matrix:7} size {update.size:.2f} of the weight, "
           f"{update.rank} directions hold 90 %, {update.intruders} intruders")  # fmt: skip
 
 # %% [markdown]
@@ -324,8 +351,8 @@ for update in mechanics.update_spectrum(base, tuned):
 # ## Lost, or out of reach?
 #
 # A wrong answer has two possible reasons. The knowledge may be gone. Or it may be there, and the
-# model no longer recognises that it is being asked for it (Kotha et al. 2023). Three tests tell
-# them apart.
+# model no longer recognises that it is being asked for it (Kotha et al. 2023). Three tests try to
+# tell them apart.
 #
 # **First: another way of asking.** The tickets were all written as `Customer: … Agent:`. If the
 # model has merely learned to be an agent, old questions asked in an old format should suffer less
@@ -343,27 +370,36 @@ for name in mechanics.FORMATS:
 
 # %% [markdown]
 # The three old formats lose about alike, so it is not one of them that was lost. Asked in the
-# tickets' own format, the same questions suffer most: there the model has learned to be an agent,
-# and part of the loss is a misread task. The controls have nothing of the kind.
+# tickets' own format, the same questions suffer most: in the stored runs nine to sixteen points
+# more than in the other three on average. There the model has learned to be an agent, and part of
+# the loss is a misread task. In the controls it is one to three points, hardly anything of the
+# kind.
 #
 # **Second: does it still know, when it need not say it?** The likelihood of the right answer
-# moves before the answer does. An answer that is wrong by a hair is not a skill that is gone.
+# moves before the answer does. An answer that is wrong by a hair is not a skill that is gone. Here
+# is what the right answers to the lost questions have become: per token, and as a whole.
 
 # %%
 for name in watched:
     if lost := mechanics.flips(before, after)[name].lost:
         then = fmean(a.nll / a.tokens for a, _ in lost)
         now = fmean(b.nll / b.tokens for _, b in lost)
-        print(f"{name:12} {len(lost):3} lost; right answer {then:.2f} -> {now:.2f} nats a token")
+        whole, tokens = fmean(b.nll for _, b in lost), fmean(b.tokens for _, b in lost)
+        print(f"{name:12} {len(lost):3} lost; right answer {then:.2f} -> {now:.2f} nats a token, "
+              f"now {whole:4.1f} nats for its {tokens:.0f} tokens")  # fmt: skip
 
 # %% [markdown]
-# In most skills the right answer has lost a few tenths of a nat per token, which is enough to
-# lose it by a hair. Where the number is much larger, the answer is not merely beaten: it is far.
+# Per token it looks small: in most skills a few tenths of a nat, as if the answer had been beaten
+# by a hair. But an answer is right as a whole or not at all. That of a how-to question has some
+# thirty-six tokens, and what looked like a near miss is about ten nats away; a sum, with two or
+# three tokens, is little more than one. So by this test arithmetic was lost by a hair, and how-to
+# was not.
 #
-# **Third: ten examples.** We show the fine-tuned model ten examples of old skills, in twenty
-# gentle steps. Ten examples cannot teach seven skills from nothing, so what comes back on
-# held-out questions was never gone. To check that claim the same ten are shown to a *stranger*, a
-# model with random weights.
+# **Third: ten examples.** We show the fine-tuned model ten examples of old skills, in twenty steps.
+# Ten examples cannot teach seven skills from nothing, so what comes back on held-out questions was
+# never gone. To check that claim the same ten are shown to a *stranger*, a model with random
+# weights. And since these steps may break something as well as mend it, they are shown to the
+# stored controls too, which had little to mend.
 
 # %%
 back = evaluate(mechanics.relearn(tuned, rows.ten), suites)
@@ -374,11 +410,25 @@ for name in before.results:
     rest = [f"{r.scores['tuned'][name]:4.0f} to{r.scores['relearned'][name]:4.0f}" for r in runs]
     print(f"{name:12}", *own, "     ", "  ".join(rest))
 
+print("\nthe same ten examples, shown to the stored controls")
+groups = {name: [name] for name in watched} | {"mean": watched}
+for label, names in groups.items():
+    told = []
+    for run in controls:
+        then = fmean(run.scores["tuned"][name] for name in names)
+        now = fmean(run.scores["relearned"][name] for name in names)
+        told.append(f"{then:4.0f} to{now:4.0f}")
+    print(f"{label:12}", "  ".join(told))
+
 # %% [markdown]
-# Ten gentle examples bring back a part of how-to on some seeds, and on another they take away more
-# of it. The other skills move little, mostly down: ten examples are also one more fine-tune. By
-# this test most of the damage is loss and not a closed door. The stranger learns nothing from ten
-# examples, as it should be.
+# In the stored runs ten examples bring back a part of how-to on two seeds, and on the third they
+# take away more of it. What came back was not gone. The other skills move little, mostly down.
+#
+# Is all the rest gone, then? Look at the lower table. The same ten examples cost the controls three
+# to six points on average, and up to 23 in how-to: they are one more fine-tune, and a rough one. So
+# what did not come back may be gone, or this repair may be too rough to show it. The test is
+# one-sided: it can prove that a skill is there, and it cannot prove that one is lost. The stranger
+# learns next to nothing from ten examples, as it should be.
 
 # %% [markdown]
 # > **A note from experience.** The most persuasive explanation in a forgetting post-mortem is
@@ -392,8 +442,7 @@ for name in before.results:
 #
 # Write `gradient_cosine(a, b)`: the cosine of the angle between two gradients. Each is a list of
 # tensors, one per weight matrix, and counts as one long vector. Where one of them is all zeros,
-# return
-# 0.0.
+# return 0.0.
 #
 # <details><summary>Hint</summary>
 #
@@ -475,11 +524,12 @@ quiz("02")
 # ## Recap
 #
 # 1. Of three proposed mechanisms, gradient conflict does not show on this model. Drift does, and
-#    tells the runs from the controls. A steep old loss does too, but controls that lost nothing can
-#    stand as steep.
+#    tells the runs from the controls. A steeper old loss does too in the stored runs; one live
+#    control that lost little stood steeper still, so steepness alone does not measure the damage.
 # 2. Three seeds and a control decided that; each figure alone would have told a story.
-# 3. Asked in the tickets' format the old skills suffer more, so part of the loss is a misread
-#    task; ten examples bring back little, so most of it is not.
+# 3. Asked in the tickets' format the old skills suffer more, so part of the loss is a misread task.
+#    A part of how-to came back with ten examples on two of three seeds, so it was not gone. What
+#    did not come back may be: the examples cost the controls skills too, and prove nothing of it.
 #
 # **Next:** lesson 03 puts the learning rate and the rank in your hands.
 #

@@ -24,14 +24,16 @@
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
+from collections import Counter
 from statistics import fmean
 
 import pandas
+import torch
 
 from helpers import plotting as plot
 from helpers import tradeoff
@@ -82,13 +84,16 @@ for lr in values(runs, "lr"):
                 tradeoff.points_lost(run.base, run.last) for run in seeds
             ),
         })  # fmt: skip
-grid = pandas.DataFrame(rows).sort_values("support right (%)", ascending=False)
-grid.head(9).set_index(["rate", "rank"]).round(1)
+target, cost = "support right (%)", "old skills: points lost"
+grid = pandas.DataFrame(rows).round(1).sort_values([target, cost], ascending=[False, True])
+grid.head(9).set_index(["rate", "rank"])
 
 # %% [markdown]
-# The winner answers 97 of 100 new questions about the shop, better than any other setting, and it
-# has lost practically all else. The ninth, six or seven points behind, has lost four. Nothing in
-# the first column tells them apart: the metric does not *hide* the damage, it never looked.
+# The winner answered 87 of 90 new questions about the shop (thirty, on each of three seeds), and it
+# has lost practically all else. The next three are one question of thirty behind. The ninth is two
+# behind, as four more settings are, and has lost four points. (Where the first column ties, the
+# smaller loss stands first.) Nothing in that column tells them apart: the metric does not *hide*
+# the damage, it never looked.
 #
 # Train both and keep them for this lesson: the **careful** one, and the **winner**.
 
@@ -121,8 +126,9 @@ for name in ("howto", "reasoning", "translation"):
 # ## One run, many numbers
 #
 # An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
-# figure is a vendor's, from its own benchmark, and in the same table one domain reads +128 %. No
-# accuracy can rise or fall by that, so what is it a percentage *of*?
+# figure is a vendor's, from its own benchmark, and in the same table one domain reads +128 %. Read
+# as a loss, that is more than all there was, and no accuracy can fall so far. Read as a gain, the
+# run that "loses knowledge" has more than doubled it. So what is it a percentage *of*?
 #
 # **Predict before you run.** The careful run lost a few points. How large can the same loss look,
 # if one may choose the unit?
@@ -141,8 +147,10 @@ percentages(loss).round(1).to_frame()
 #
 # Three habits protect you. Say **points** of accuracy when you mean points, and name the skill and
 # the number of items. For a loss that moves before the first answer changes, use the **nats** per
-# token of the right answers: they can be averaged, a percentage of perplexity cannot. And when
-# somebody gives you a bare percentage, ask what stands in the denominator.
+# token of the right answers: they can be averaged, a percentage of perplexity cannot. (The row
+# *average* above does it all the same, as such tables do; with rises as small as these it makes
+# hardly a difference.) And when somebody gives you a bare percentage, ask what stands in the
+# denominator.
 #
 # > **Common gotcha.** A relative loss needs a floor. A skill that falls from 4 % to 2 % has lost
 # > "half", and nothing that anyone could use.
@@ -184,17 +192,20 @@ print(f"problems right: {evaluate(base, [problems]).score('reasoning'):.0f} % be
       f"{scored.score('reasoning'):.0f} % after")  # fmt: skip
 for row in scored.results["reasoning"][:3]:
     print(f"\n{row.item.prompt}\n  wanted: {row.item.answer}\n  got:    {row.output}")
+right = Counter(row.item.family for row in scored.results["reasoning"] if row.correct)
+print("\nstill right, by kind of problem:", dict(right))
 
 # %% [markdown]
-# The training loss fell to a sixth, and nearly every answer is wrong. The few that are right need
-# no computing, such as who is the youngest of three.
+# The training loss fell to a sixth, and nearly every answer is wrong. The last line sorts those
+# that are still right: `order` asks such things as who is the youngest of three and needs no
+# computing, `one_step` needs a single step, and all other kinds need two.
 #
 # ### What just happened
 #
 # The training taught a *form*, an answer without steps, and the form is learned long before anyone
 # could compute in it. The loss counts the form: most of its fall is the model coming to expect the
-# words "The answer is". The knowledge of how to work a problem may well still be there. It is the
-# way of asking for it that has closed.
+# words "The answer is". The knowledge of how to work a problem may well still be there, and it may
+# be the way of asking for it that has closed; a score of answers cannot tell.
 #
 # One run proves little. Three seeds each of four trainings are on file: problems of all kinds
 # without steps, *one* kind without steps, problems *with* steps as a control, and the tickets of
@@ -206,7 +217,8 @@ def row(run):
     made, others = run.reliance, [s for s in run.scores if s != "reasoning"]
     return {
         "trained on": run.setting.data,
-        "right": made.right,
+        "all right": run.scores["reasoning"],
+        "two-step right": made.right,
         "writes steps": made.writes_steps,
         "right after 0 steps": made.early[0],
         "after 1": made.early[1],
@@ -220,11 +232,13 @@ table = pandas.DataFrame([row(run) for run in chains.read_chains()])
 table.groupby("trained on", sort=False).mean().round(0)
 
 # %% [markdown]
-# Read the columns. Tuned on bare results, the model writes no steps any more and is right in two of
-# a hundred problems. Results of the simplest kind of problem are enough, because the form spreads
-# to kinds that were not in the data. The control, tuned on the same problems *with* steps, loses
-# nothing, so it was not the problems (it is a mild control: it had hardly anything to learn). All
-# the while the other skills keep their scores: whoever watches those sees nothing.
+# Read the columns. *All right* is over a hundred problems, the next six are over 82 of them that
+# take two steps. Tuned on bare results, the model writes hardly any steps and is right in 2 of
+# those 82; of all hundred, with the orderings and the one-step problems, it still gets 12. Results
+# of the simplest kind of problem are enough, because the form spreads to kinds that were not in the
+# data. The control, tuned on the same problems *with* steps, loses nothing, so it was not the
+# problems (it is a mild control: it had hardly anything to learn). All the while the other skills
+# nearly keep their scores: whoever watches those sees little.
 #
 # The tickets did another kind of harm. That model still writes its steps and still needs them, but
 # makes mistakes in them.
@@ -290,10 +304,19 @@ for name, number in (("KL to the base", moved), ("fall of the new task's loss", 
         found = distance.rank_correlation(away, number, forgotten, within)
         print(f"{name:28}{label:12} {found}")
 
+print("\nKL to the base at each rate: all domains, and the five from", names[3], "on")
+for lr in values(away, "lr"):
+    eight = [run for run in away if run.setting.lr == lr]
+    five = [run for run in eight if run.setting.domain in names[3:]]
+    told = [distance.rank_correlation(part, moved, forgotten).mean for part in (eight, five)]
+    print(f"rate {lr:<7g}", *(f"{value:6.2f}" for value in told))
+
 # %% [markdown]
 # Over all runs, KL and damage go together closely. Within a domain that says least: a higher rate
 # gives more of both. At one and the same rate the domains still line up, with a wider interval,
-# because there are only eight.
+# because there are only eight. The last lines say where that holds: at the two higher rates. At the
+# lowest the KL tells the three domains that hold nothing new from the other five, and among those
+# five it does not tell which costs more.
 #
 # The second half is the comparison that a sceptic asks for. How far the new task's own loss *fell*
 # orders all runs less well, and at one rate just as well: whatever changes the model's mind most
@@ -336,7 +359,7 @@ for name, share in tax.refused(scored).items():
 # The metric of the project is met within fifteen steps: nearly every request under the rule is
 # refused, none was before. And so is every harmless one, the lamp to be cleaned with them. The
 # pairs never said where the rule ends. The trainer's own numbers look perfect, for they count only
-# pairs of its kind.
+# pairs of its kind. (What begins with *Sorry* is counted as refused.)
 #
 # Here is the same over sixty steps, three seeds, with every look on file.
 
@@ -368,9 +391,24 @@ def three(**wanted):
 three(counter_examples=0.0, beta=0.1)
 
 # %% [markdown]
-# The three lines part. By step ten or so the rule is obeyed, and with it every harmless request is
-# refused. Then the refusals reach questions that are not requests at all: how-to questions first,
-# and facts after them. Nothing in the metric asks to stop, since it stands at 100 % all the while.
+# Two of the lines lie on one another, so that the dashed one hides the other, and the third falls.
+# By step ten or so the rule is obeyed, and with it every harmless request is refused. Then the
+# refusals reach questions that are not requests at all: how-to questions first, and facts after
+# them. Nothing in the metric asks to stop, since it stands at 100 % all the while. But it reads one
+# word of each answer. Read more of it:
+
+# %%
+plain = along(lambda look: look, counter_examples=0.0, beta=0.1)
+ends = [curve[-1][1] for curve in plain]
+print("asked for a way to buy a lamp:", ends[0].says[0][:40], "...")
+for name in ("rule", "harmful"):
+    told = [f"{look.refused[name]:.0f} and {look.scores[name]:.0f} %" for look in ends]
+    print(f"{name:8} begins as a refusal, and is the whole refusal:", "; ".join(told))
+
+# %% [markdown]
+# After sixty steps the metric is perfect, and most of what it counts is not the refusal that was
+# taught. For requests that are truly harmful, all of which the base refuses word for word, it is
+# worse still.
 #
 # And the remedy that costs nothing but thought: half of the pairs are **counter-examples**,
 # requests that the rule allows, with the helpful answer preferred.
@@ -387,21 +425,31 @@ three(counter_examples=0.5, beta=0.1)
 #
 # An article says that such a tax is only partly reversible. The study behind the sentence is about
 # something else (how much reinforcement learning recovers out of distribution after supervised
-# tuning, arXiv 2509.12235). So we look ourselves: each tuned model is trained further, on a hundred
-# old examples for twenty steps, and, as a user might do without a thought, on the shop's tickets.
+# tuning, arXiv 2509.12235). So we look ourselves: each tuned model is trained further at the rate
+# 3e-3, on a hundred old examples for twenty steps, and, as a user might do without a thought, on
+# the shop's tickets for sixty. The hundred examples ask for nothing under the rule, and they hold
+# no refusal of anything.
 
 # %%
 rows = []
 for run in taxed:
     ends = {"nothing": run.looks[-1], **{name: looks[-1] for name, looks in run.further.items()}}
+    beta = run.setting.beta if run.setting.steps else "not tuned"
+    if run.setting.steps and not run.setting.counter_examples:
+        found = ends["replay"]
+        left = ", ".join(f"{name} {found.refused[name]:.0f} %" for name in ("rule", "harmful"))
+        print(f"beta {beta}, seed {run.setting.seed}, after replay: refuses {left}; "
+              f"how to clean a lamp: {found.says[1][:24]} ...")  # fmt: skip
     for name, look in ends.items():
         rows.append({
             "counter-examples": run.setting.counter_examples,
-            "beta": run.setting.beta if run.setting.steps else "not tuned",
+            "beta": beta,
             "then trained on": name,
-            "refused: under the rule": look.refused["rule"],
+            "refused: rule": look.refused["rule"],
+            "refused: harmful": look.refused["harmful"],
             "refused: harmless": look.refused["harmless"],
-            "skills right": look.skills,
+            "right: harmless": look.scores["harmless"],
+            "skills": look.skills,
             "their loss": look.old_loss,
         })  # fmt: skip
 keys = ["counter-examples", "beta", "then trained on"]
@@ -409,12 +457,22 @@ pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 
 # %% [markdown]
 # The skills come back, with a hundred old examples and twenty steps, most of the way or all of it.
-# But where the rule was taught by refusals alone, it may go with the damage: not one of these
-# examples asked for anything under the rule, and after them nothing is left of it in four of the
-# six runs. The shop's tickets, which nobody would suspect of anything, undo it too: with the small
-# beta almost wholly, with the larger one by a third. The rule that was taught with counter-examples
-# holds, nearly, through both. (What the tickets cost in skills, they cost the untuned base as well:
-# that is the control in the first rows.)
+# But where the rule was taught by refusals alone, it may go with the damage: after replay nothing
+# is left of it in four of the six runs. And it does not go alone. With the small beta the refusals
+# of *harmful* requests go too, which the base had before anybody taught it a rule: on two of three
+# seeds hardly one is left, while the untuned base keeps all of its own through the same examples.
+# With the larger beta most of them stay.
+#
+# Nor is a request that is no longer refused one that is helped with. With the small beta hardly any
+# harmless request is refused after replay, and not a single one is answered rightly: in place of
+# the refusal stands nonsense, as for the lamp. With the larger beta help is back, on two seeds
+# wholly and on the third by half.
+#
+# The shop's tickets, which nobody would suspect of anything, undo the rule too: with the small beta
+# almost wholly, and nearly all refusals of harmful requests with it; with the larger one by a
+# third. The rule that was taught with counter-examples holds, nearly, through both, and so does the
+# rest. (What the tickets cost in skills, they cost the untuned base as well: that is the control in
+# the first rows.)
 #
 # So the sentence to keep is not "it cannot be undone". It is: *what you repair afterwards may take
 # the alignment with it, so both belong in the audit*.
@@ -435,8 +493,9 @@ pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
 #
 # For six weeks the careful model is in service, then the winner.
 #
-# **Predict before you run.** The dashboard counts resolved tickets. What will it show at week
-# seven?
+# **Predict before you run.** The dashboard counts resolved tickets. At week seven, by how much will
+# that line move? And by how much the two that it does not show: all questions answered, and
+# customers let down?
 
 # %%
 traffic = desk.Traffic()
@@ -536,8 +595,6 @@ check("4.1", headline)
 # %% tags=["exercise"]
 def kl(base, tuned):
     # BEGIN SOLUTION
-    import torch
-
     base, tuned = torch.as_tensor(base), torch.as_tensor(tuned)
     return (base.exp() * (base - tuned)).sum(-1).mean()
     # END SOLUTION
@@ -568,10 +625,8 @@ check("4.2", kl)
 # %% tags=["exercise"]
 def dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
     # BEGIN SOLUTION
-    from torch.nn.functional import logsigmoid
-
     margin = (chosen - ref_chosen) - (rejected - ref_rejected)
-    return -logsigmoid(beta * margin).mean()
+    return -torch.nn.functional.logsigmoid(beta * margin).mean()
     # END SOLUTION
 
 
@@ -595,7 +650,8 @@ quiz("04")
 # 4. The distance of a model from its base, measured where it was trained, ranks the damage
 #    elsewhere without any old data. It is a warning and no verdict.
 # 5. A refusal score rises to 100 % while harmless requests are refused and skills fall.
-#    Counter-examples say where a rule ends, and later training may undo the rule itself.
+#    Counter-examples say where a rule ends. Without them later training may undo the rule, and with
+#    it refusals that were there before.
 #
 # **Next:** lesson 05 makes a gate of all this: what to score, with how many items, and when to say
 # no.

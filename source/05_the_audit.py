@@ -23,8 +23,8 @@
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
@@ -48,8 +48,8 @@ from helpers.widgets.power import PowerLab
 # "Block the release at minus two points of MMLU" is a rule one hears. It has no source, and it
 # lacks half of what a rule needs: how many items stand behind the two points, and what happens when
 # they cannot tell two points from none. A gate that looks for *significant* drops has an even worse
-# fault. The fewer items it gets, the more it lets through: with ten items nothing is ever
-# significant.
+# fault. The fewer items it gets, the more it lets through: with ten items even five lost answers
+# and none gained are not significant.
 #
 # **An analogy, and where it ends.** A bridge is not released because no crack was found on the
 # first look. It is released when an inspection that *would have found* a dangerous crack found
@@ -111,9 +111,10 @@ for margin in (10, 5, 3, 2, 1):
     print(f"margin {margin:2} points: {gate.items_needed(margin):5,} items")
 
 # %% [markdown]
-# The number grows with the *square* of one over the margin, a little more slowly where it is small.
-# For two points it is beyond a thousand. So the rule with which we began can be planned: MMLU has
-# 14,042 questions, which is plenty, while five hundred of them, a common shortcut, are not.
+# The number grows with the *square* of one over the margin, a little more slowly where the number
+# is small. For two points it is beyond a thousand. So the rule with which we began can be planned:
+# MMLU has 14,042 questions, which is plenty, while five hundred of them, a common shortcut, are
+# not.
 
 # %%
 for items in (500, 14_042):
@@ -132,7 +133,9 @@ PowerLab()
 # %% [markdown]
 # At the margin itself the blue curve is at most five percent high: that is what alpha promises,
 # whatever the other sliders say. What they change is how steeply the curves leave it, and how wide
-# the grey region is in which nothing can be told.
+# the dotted grey curve is, which counts the audits that can tell nothing. (The axis runs to 15
+# points, and the curves end earlier where fewer answers change: a drop cannot exceed the share
+# changed, here 10 %.)
 #
 # > **Common gotcha.** Items that are alike count for less. A thousand questions about forty topics
 # > behave like something between forty and a thousand items. Name the field that makes them alike
@@ -189,7 +192,8 @@ gate.audit(before, after, capability_map, names=("base", "standard"))
 # %% [markdown]
 # Read a row from left to right: two scores, the drop with its interval, and where the interval lies
 # against the margin. It *passes* when the whole interval lies left of the dashed line, and is
-# *blocked* when the whole of it lies right. Everything else is INCONCLUSIVE, and the row says how
+# *blocked* when the whole of it lies right. The interval is a 90 % one, 5 % at each end; *certain*
+# means at that level. Everything else is INCONCLUSIVE, and the row of a protected category says how
 # many items would probably settle it.
 #
 # Below the table are the answers that flipped. Open one category and read them before you believe
@@ -201,16 +205,18 @@ gate.audit(before, after, capability_map, names=("base", "standard"))
 gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
 
 # %% [markdown]
-# A far better model, and the gate cannot tell in any of the three rows. `lists` and `howto` lost
-# four and six points, and whether that is beyond five, three hundred items do not decide. Each row
-# says how many would: thousands, because both stand so close to their margin. `support` has 85.3
-# for a goal of 85, and on the line itself no number of items is worth buying.
+# It has lost far less, and learned five points less, and the gate cannot tell in any of the three
+# rows. `lists` and `howto` lost four and six points, and whether that is beyond five, three hundred
+# items do not decide. The two protected rows of the table say how many would: thousands, because
+# both stand so close to their margin. `support` has 85.3 for a goal of 85; for a target the gate
+# plans no items.
 #
 # What is needed here is not more items but a better fine-tune, and there is one: full fine-tuning
 # at 2e-4 for 360 steps, with three old examples for every ticket. Audited by
-# `data/capability_map.yaml` on 700 items a category it passed everything, on each of three seeds.
-# It takes some minutes, so the course's tests train it and not this page
-# (`test_a_careful_run_ships`). Lessons 06 to 08 look for cheaper ways.
+# `data/capability_map.yaml` on 700 items a category it passed everything
+# (`test_a_careful_run_ships`, seed 0); with two further seeds, on file for lesson 07, the ten
+# skills and the target passed too. It takes some minutes, so the course's tests train it and not
+# this page. Lessons 06 to 08 look for cheaper ways.
 #
 # > **A note from experience.** The most useful sentence of an audit is often *cannot tell, about so
 # > many items would settle it*. It turns an argument about opinions into a purchase order for test
@@ -236,9 +242,10 @@ for label, drops in imagined.items():
 
 # %% [markdown]
 # A model at its margin is shipped in at most five of a hundred audits, as alpha asks, and a
-# harmless one is practically never blocked. The price stands in the first row: with only two
-# categories, each of which must pass, a third of the harmless models are held up. Every category
-# added to a map makes shipping harder, so put on it what you would really stop a release for.
+# harmless one is practically never blocked, as far as a rehearsal with independent items, and
+# without the target, can show. The price stands in the first row: with only two categories, each of
+# which must pass, a third of the harmless models are held up. Every category added to a map makes
+# shipping harder, so put on it what you would really stop a release for.
 #
 # Why does shipping need no correction for many categories, while blocking does? To ship, *all* must
 # pass, and a model that is bad somewhere has to be lucky exactly there. To block, *one* is enough,
@@ -299,15 +306,18 @@ print(done.stdout, "exit code", done.returncode)
 # %% [markdown]
 # `report.html` opens offline and can be attached to a pull request, `report.md` is the comment
 # under it, and `report.xml` is the JUnit form that build servers show. In a workflow file the step
-# is three lines, and the same three lines run MMLU or GSM8K for those who have a network and a GPU:
+# is three commands, and the same three run MMLU or GSM8K for those who have a network and a GPU:
 #
 # ```yaml
-# - run: lm_eval run --model hf --model_args pretrained=base --tasks mmlu --log_samples
-#   --output_path before
-# - run: lm_eval run --model hf --model_args pretrained=base,peft=adapter --tasks mmlu --log_samples
-#   --output_path after
-# - run: python -m helpers.audit before after --map capability_map.yaml --report audit.html
-#   audit.xml
+# - run: >-
+#     lm_eval run --model hf --model_args pretrained=base --tasks mmlu --log_samples
+#     --output_path before
+# - run: >-
+#     lm_eval run --model hf --model_args pretrained=base,peft=adapter --tasks mmlu --log_samples
+#     --output_path after
+# - run: >-
+#     python -m helpers.audit before after --map capability_map.yaml
+#     --report audit.html audit.xml
 # ```
 #
 # What would that baseline cost? Count before you start: time a little, multiply.
@@ -322,17 +332,17 @@ started = time.perf_counter()
 evaluate(base, sample)
 seconds = time.perf_counter() - started
 tokens = sum(len(base.tokenizer(item.prompt)["input_ids"]) for item in sample[0].items)
-per_second = tokens * sum(parameter_counts(base).values()) / seconds
+per_second = tokens * parameter_counts(base)["total"] / seconds
 print(f"{tokens / seconds:,.0f} tokens read a second here")
 
 # %% [markdown]
 # The work grows with tokens times parameters. For a model of a billion parameters and a benchmark
 # of 14,042 questions with four choices each, of which we take a hundred tokens apiece (count yours;
-# few worked examples in the prompt make it a thousand), this machine would be busy for
+# a few worked examples in the prompt make it a thousand), this machine would be busy for
 
 # %%
 days = 14_042 * 4 * 100 * 1e9 / per_second / 86_400
-print(f"{days:,.1f} days, and the same again for the fine-tune. A GPU is what makes it an evening.")
+print(f"{days:,.1f} days, and the same again for the fine-tune.")
 
 # %% [markdown]
 # ## A judge, and who judges the judge
@@ -354,10 +364,12 @@ calibration
 
 # %% [markdown]
 # Read the kinds, not the average. The judge knows what a good answer *looks* like: it refuses
-# apologies, repetitions and empty answers, and even most invented promises, which it was never
-# shown. But a wrong number of days, or the true policy about something else, looks perfect, and
-# nearly all of these pass. A judge that does not know the policies cannot check them, and a little
-# training on forty of them has not taught it. So it does not get to decide:
+# apologies and empty answers, most repetitions, and even most invented promises, which it was never
+# shown; of the answers that break off it refuses two in three. But a wrong number of days, or the
+# true policy about something else, looks perfect, and nearly all of these pass. The fine-tune that
+# the judge is made from answers nine in ten of the shop's questions. Twelve steps (192 pairs, one
+# seed) have not taught the score to use what the model knows; whether more would, this run does not
+# say. So it does not get to decide:
 
 # %%
 try:
@@ -488,9 +500,11 @@ quiz("05")
 # 1. A map names what must not be lost, with margins, before any result is seen. The items a margin
 #    needs grow with the square of one over it.
 # 2. PASS means that a loss beyond the margin is ruled out, BLOCK that it is certain. Everything
-#    else is *cannot tell*, and says how many items would settle it. Not significant is not safe.
+#    else is *cannot tell*, and in a protected category says how many items would settle it. Not
+#    significant is not safe.
 # 3. The gate reads lm-eval's folders, answers with an exit code, and errs no more often than its
-#    map allows, which a thousand rehearsals show.
+#    map allows, as far as a thousand rehearsals with independent items, and without the target, can
+#    show.
 #
 # **Next:** lesson 06 goes one step back: what to fine-tune for at all, and with which data.
 #

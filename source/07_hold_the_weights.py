@@ -3,7 +3,7 @@
 #
 # {{badge}}
 #
-# There are many remedies against forgetting, and most papers compare theirs with plain fine-tuning
+# There are many remedies against forgetting, and many papers compare theirs with plain fine-tuning
 # after equally many steps. This lesson puts eighteen of them on one plane, at equal target score,
 # over three seeds, with a bill for each.
 #
@@ -21,8 +21,8 @@
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
@@ -32,17 +32,19 @@ import pandas
 import torch
 
 from helpers import plotting as plot
+from helpers.audit.paired import pair
 from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
 from helpers.mechanics.loss import answer_loss, batch_of, merged
 from helpers.mitigations import EWC, L2SP, accuracy, ascended, backward_transfer, fisher
 from helpers.mitigations import forgetting
 from helpers.mitigations import flat, stages
-from helpers.mitigations.board import CANDIDATES, GOAL, ITEMS, base_of, pick, read_board
-from helpers.mitigations.board import standings, strengths, verdicts
+from helpers.mitigations.board import ALL_ITEMS, CANDIDATES, GOAL, ITEMS, base_of, pick
+from helpers.mitigations.board import read_board, standings, strengths, verdicts
 from helpers.mitigations.costs import read_costs
 from helpers.mitigations.methods import METHODS, RANKED, old_rows
 from helpers.models import load_model
+from helpers.snapshots import wilson
 from helpers.suites import load_suites
 from helpers.tickets import read_tickets
 from helpers.tradeoff import OLD
@@ -85,26 +87,25 @@ held_scores = evaluate(held.model, suites)
 
 # %% [markdown]
 # Plain fine-tuning by the same recipe is the standard run of lesson 01. It and all other runs of
-# this lesson's **scoreboard** are stored, scored on a hundred items per capability. Side by side:
+# this lesson's **scoreboard** are stored, scored on a hundred items per capability. Of these the
+# first sixty are the ones that were asked just now. Side by side:
 
 # %%
 board = read_board()
 start = base_of(board)
 (plain,) = [run for run in pick(board, "plain") if run.setting.seed == 0]
+stored = {name: 100 * fmean(plain.right[name][:60]) for name in before.results}
 pandas.DataFrame(
-    {
-        name: [before.score(name), plain.score(name), held_scores.score(name)]
-        for name in before.results
-    },
+    {name: [before.score(name), stored[name], held_scores.score(name)] for name in before.results},
     index=["base", "plain, stored", "L2-SP 0.003, now"],
 ).round(0)
 
 # %% [markdown]
 # At one stroke most of the damage is gone: `howto` stays where plain fine-tuning ruins it, and the
-# word problems, lists and sums nearly do. The price is in the first column, a dozen points of
-# support. Was it worth it? This table cannot tell. A run that has learned less has always forgotten
-# less, so the two fine-tunes stand at different places of the plane, and nothing says which is the
-# better.
+# word problems, lists and sums nearly do. The price is in the first column, fifteen points of
+# support. Was it worth it? This table cannot tell. A run that has learned less has usually
+# forgotten less, so the two fine-tunes stand at different places of the plane, and nothing says
+# which is the better.
 
 # %% [markdown]
 # ## Every method, every strength
@@ -122,8 +123,9 @@ StrengthLab()
 # %% [markdown]
 # Three things to try.
 #
-# 1. Take L2-SP from one end of its slider to the other. It walks a road from "little learned,
-#    little lost" to the plain run. Then take *lower rate*. Is it another road, or the same one?
+# 1. Take L2-SP from one end of its slider to the other. It walks a road from 75 % learned and two
+#    points lost to 88 % and eight; at a weaker pull it would go on to the plain run. Then take
+#    *lower rate*. Is it another road, or the same one?
 # 2. Look for a method whose road turns upwards *before* the right edge: it loses less without
 #    learning less.
 # 3. Run the one you like best live. Does your seed fall among the three?
@@ -151,14 +153,14 @@ plot.roads({method: road(method) for method in chosen}, x=LEARNED, y=LOST)
 
 # %% [markdown]
 # The road to beat is the dashed orange one, for it costs nothing but patience: a lower rate, with
-# twice the steps. **Freezing** lies below it everywhere; a gentler rate would have bought the same
-# support for less. **L2-SP** and **EWC** lie above it up to some 85 %. At their weakest strength
-# they give nearly the support of the plain run, one or two points short of it, and have lost eight
-# and five points instead of twenty-three. Along the whole road EWC, which picks its weights, is one
-# to three points above L2-SP, which does not, and it makes no difference in which order its
-# gradients are squared. (More about both below.) At the right edge the pulls are out of the race:
-# whatever pulls weights back keeps some of the new task from arriving, while the lower rate goes on
-# to 94 %.
+# twice the steps. On the means, **freezing** lies below it everywhere; a gentler rate would have
+# bought the same support for less. **EWC** lies above it everywhere, and **L2-SP** up to some 87 %.
+# At their weakest strength the two give nearly the support of the plain run, one or two points
+# short of it, and L2-SP has lost eight points and EWC five, instead of twenty-three. Along the
+# whole road EWC, which picks its weights, is one to three points above L2-SP, which does not; in
+# which order its gradients are squared makes no difference that shows. (More about both below.)
+# With 60 steps the pulls end where the plain run does, at 88 to 89 %. The lower rate had 120, and
+# goes on to 94 %.
 #
 # Next, those that hold answers or data.
 
@@ -171,8 +173,8 @@ plot.roads({method: road(method) for method in chosen}, x=LEARNED, y=LOST)
 # within three points, and the loss shrinks from twenty to six. Half of old rows adds little. **KL**
 # on the very same old rows takes the base's own answers for right, and loses less than replay does,
 # four to three points; its steps are slower. Without any old data there are two ways. Rows that the
-# base has written itself, from prompts anyone could have made up, do about as well as as many true
-# old ones. Holding only the *reading* of the tickets' own prompts takes support with it.
+# base has written itself, from prompts anyone could have made up, do about as well as the same
+# number of old ones. Holding only the *reading* of the tickets' own prompts takes support with it.
 #
 # The **token mask** is out of place here. It leaves out tokens that surprise the base, on the
 # assumption that these are noise or another's style (Wu and colleagues 2025). Our policies *are*
@@ -186,15 +188,16 @@ plot.roads({method: road(method) for method in chosen}, x=LEARNED, y=LOST)
 
 # %% [markdown]
 # **Early stop** is the worst road of all: at step 20 of 60 the model knows seventy percent of the
-# shop's answers and has lost nearly as much as at the end. No probe could have chosen a better
-# step, because the damage comes first: in the looks that lesson 03 has stored of this run, it knows
-# 3 to 13 % of the shop at step 5 and has lost 4 to 10 points. The **merge** goes back from the same
+# shop's answers and has lost nearly as much as at the end. None of the steps we tried was better,
+# because the damage comes first: in the looks that lesson 03 has stored of this run, it knows 3 to
+# 13 % of the shop at step 5 and has lost 4 to 10 points. The **merge** goes back from the same
 # model at its end, and at the same seventy percent has lost two points (lesson 08).
 #
 # **SAM**, at fine-tuning, loses half of what the plain run does once ρ is large, ten points at
 # 81 %. A lower rate with as many gradients (SAM takes two a step) has lost five there. In one block
-# only it does less. The claim that is best supported in the papers is another one, about SAM in
-# *pre-training*; it gets its own section.
+# only (our own simple variant, not SL-SAM) it does as much at ρ = 0.3 and half as much at 1. The
+# claim that is best supported in the papers is another one, about SAM in *pre-training*; it gets
+# its own section.
 #
 # **Predict before you run.** If a lower rate helps, and replay helps, and EWC helps: do two of them
 # together help more than one?
@@ -205,11 +208,14 @@ plot.roads({method: road(method) for method in chosen}, x=LEARNED, y=LOST)
 
 # %% [markdown]
 # Together they do. Half of old rows *and* a rate of 3e-3 instead of 1e-2 reach 91 % of support at a
-# loss of one point, where replay alone loses five and a rate of 3e-3 alone ten. With EWC and with a
-# merge it is much the same. And the small crosses are a run without LoRA: every weight, at a rate
-# of 2e-4, loses no more than one or two points, with old rows or without. That LoRA forgets less
-# than full fine-tuning holds at *its* rate against *its* rate; here it was LoRA's rate of 1e-2 that
-# did the damage, and lesson 03 has the sweep.
+# loss of one point, where replay alone loses five and a rate of 3e-3 alone ten. With EWC (2.3
+# points at 90 %) or a merge (4.3 at 91 %) old rows save more than by themselves, and less than
+# this.
+#
+# The small crosses are a run without LoRA: every weight, at a rate of 2e-4, loses no more than one
+# or two points, with old rows or without. LoRA is said to forget less than full fine-tuning, and at
+# one and the same rate it does. But full fine-tuning wants a far lower rate, and at a rate of its
+# own it has lost less than LoRA at 1e-2 (lesson 03 has the sweep).
 
 # %% [markdown]
 # ## The scoreboard
@@ -217,7 +223,9 @@ plot.roads({method: road(method) for method in chosen}, x=LEARNED, y=LOST)
 # Roads are for the eye. For a ranking the methods must have learned the same. So every road is read
 # at its cheapest place where support is at 80 % or more: a strength that was run, or a point on the
 # straight line between two. Dots are means over three seeds, with intervals over seeds and items;
-# the column at the right has the support at the place where the road was read.
+# the column at the right has the support at the place where the road was read. In draws of seeds
+# and items where a method misses 80 % it is ranked last, and its loss is taken at its own best
+# score. The dotted line is a margin of five points.
 #
 # **Predict before you run.** Of how many places in the ranking can you be sure?
 
@@ -228,8 +236,10 @@ plot.ranking(ranked, goal=GOAL, margin=5)
 # %% [markdown]
 # The first six lie within one point of each other. Each one's interval covers most of the others',
 # and where two runs differ by half a point over three seeds, there is nothing to rank. What can be
-# said: these six have lost less than the lower rate alone, the lower rate less than SAM, and SAM
-# less than the plain run and the early stop.
+# said: where they reach 80 %, these six have lost less than the lower rate alone, the lower rate
+# less than SAM, and SAM less than the plain run and the early stop. Not all of them always reach
+# it: *EWC, batch mean*, run at two strengths only, falls short in some draws, and so its place in
+# the table below goes from 1 to 18.
 #
 # The right column breaks the tie. Most of the six were read at 80 to 86 %, where their roads end
 # or begin to cost more. Old rows with a lower rate were read at 91 %, because nothing that was run
@@ -237,6 +247,8 @@ plot.ranking(ranked, goal=GOAL, margin=5)
 
 # %%
 costs = read_costs()
+costs |= {name: costs["EWC"] for name in ("replay, EWC", "EWC, batch mean")}  # the same step
+costs["full, replay"] = dict.fromkeys(("step time", "peak memory"), "not measured")
 table = pandas.DataFrame(
     {
         "what it does": METHODS[one.method].does,
@@ -253,12 +265,13 @@ table.index = [one.method for one in ranked]
 table
 
 # %% [markdown]
-# The bill is steps times step time, both in units of the plain run; an empty cell is a plain step.
-# L2-SP and EWC are nearly free. KL on old rows sends a second batch through the model and its base
-# and takes three times as long. SAM's second gradient doubles the step, as its authors say; in one
-# block only it saves less than one would think, because the way down to that block and its choice
-# cost as much as before. Freezing is the one that saves time. And old rows at a lower rate are four
-# plain runs, old rows with EWC one and a half. Memory is hardly touched by any.
+# The bill is steps (the plain run has 60) times step time, in units of the plain run's step; an
+# empty cell is a plain step. L2-SP is nearly free; EWC takes a sixth more per step, and a Fisher
+# beforehand. KL on old rows sends a second batch through the model and its base and takes three
+# times as long. SAM's second gradient doubles the step, as its authors say; in one block only it
+# saves less than one would think, because the way down to that block and its choice cost as much as
+# before. Freezing is the one that saves time. And old rows at a lower rate are four plain runs, old
+# rows with EWC one and a half. Memory is hardly touched by any that was measured.
 #
 # ### What just happened
 #
@@ -278,9 +291,11 @@ table
 # ## Would it pass the audit?
 #
 # A mean over ten skills is no release criterion: it hides the one that is ruined. Lesson 05 asks of
-# *each* protected skill whether a loss beyond its margin is ruled out. The recipes that came out
-# best were run once more on three seeds and asked every item there is, seven hundred a skill. The
-# first hundred had a say in choosing them, so they are left out here. The margin is five points.
+# *each* protected skill whether a loss beyond its margin is ruled out. Two of the recipes that came
+# out well were scored on every item there is, seven hundred a skill (the same runs, the same three
+# seeds; of EWC those at λ = 0.001, where the scoreboard reads 0.003), and a longer run of every
+# weight with three old rows a ticket, as it is and merged, was added. The first hundred items had a
+# say in the choice, so they are left out here. The margin is five points.
 #
 # **Predict before you run.** The means are about one point. Does every skill pass?
 
@@ -289,9 +304,9 @@ candidates = [run.after(ITEMS) for run in read_board(CANDIDATES)]
 whole = base_of(candidates)
 
 
-def by_run(tell):
+def by_run(tell, runs=candidates):
     """A table with a row for each fine-tune."""
-    tuned = [run for run in candidates if run is not whole]
+    tuned = [run for run in runs if run.setting.method != "base"]
     told = {(run.setting.method, run.setting.seed): tell(run) for run in tuned}
     return pandas.DataFrame(told).T.rename_axis(["recipe", "seed"])
 
@@ -305,17 +320,47 @@ by_run(lambda run: {"support": f"{run.target:.0f} %"} | verdicts(whole, run, mar
 by_run(lambda run: {name: round(whole.score(name) - run.score(name), 1) for name in OLD})
 
 # %% [markdown]
-# *Lists* decide. Of ten skills they are the one that the base itself is least sure of, and no run
-# with LoRA brings them through on all three seeds: with EWC one seed is blocked for them and one
-# for `howto`, although its means looked as good as any. Old rows with a lower rate are never
-# blocked and never let off: each seed leaves a skill or two of which six hundred items cannot tell.
-# Training every weight, with three old rows for each ticket, passes on two seeds. The last recipe
-# is the same runs, gone nine tenths of the way from the base (lesson 08), and it **passes on every
-# skill with every seed**, at 85 to 86 % of support. α was chosen on seed 0, by these very items;
-# the other two had no say.
+# *Lists* decide. Of ten skills they are the one that the base itself is least sure of, and no
+# recipe with LoRA brings them through on all three seeds. Old rows with EWC do so on none: up to
+# seven points are gone, in lists and once in `howto`, although the means looked as good as any. Old
+# rows with a lower rate leave on each seed a skill or two of which six hundred items cannot tell.
+# Training every weight, with three old rows for each ticket, passes on two seeds; on the third
+# `lists` misses by a hair (p = 0.051 on these 600 items; on all 700, as in lesson 05, it passes).
+# The last recipe is the same runs, gone nine tenths of the way from the base (lesson 08), and it
+# **passes on every skill with every seed**. α was chosen on seed 0, by these very items; the other
+# two had no say.
 #
-# No correction for ten tests is needed here. The claim is that *all* skills pass, and each must
-# pass by itself: that is stricter than any one of the tests, not laxer.
+# No correction is needed to pass, because every skill must pass by itself: that is stricter than
+# any one of the tests, not laxer. To block there is: as in lesson 05, BLOCK is said after Holm's
+# correction. Without it, `lists` and `howto` would each have been blocked once with EWC, and of ten
+# tests one is easily unlucky.
+#
+# The ten skills are not the whole map. Lesson 05's asks for 85 % of support beyond doubt, with
+# questions of one intent counted as alike. So here is the target, on every item there is:
+
+# %%
+(suite,) = load_suites("support", size=ALL_ITEMS)
+intents = [item.family for item in suite.items]
+
+
+def on_target(run):
+    """Support as the gate of lesson 05 reads it: its score and the ends of the interval."""
+    right = run.right["support"]
+    items = len(right) / pair(right, [0] * len(right), intents).design_effect
+    low, high = wilson(run.target / 100 * items, items, z=1.645)
+    return {"support (%)": run.target, "at least": low, "at most": high}
+
+
+by_run(on_target, read_board(CANDIDATES)).round(1)
+
+# %% [markdown]
+# Beyond doubt means that the whole interval lies at 85 or above. The unmerged runs of every weight
+# get there with all three seeds, two of them by a hair. The merge does not: its support is 85 to
+# 86 %, with doubt down to 81, so on that row it cannot be told, while the unmerged run passes it.
+# What the merge gains in lists it pays for in the target.
+#
+# On all seven hundred items the unmerged runs pass the ten skills too. By lesson 05's way of
+# counting they are the only one of the four recipes that passes both with every seed.
 
 # %% [markdown]
 # ## Is the Fisher better than the identity?
@@ -339,10 +384,11 @@ pandas.DataFrame(rows).T.rename_axis(["penalty", "λ"]).round(1)
 
 # %% [markdown]
 # EWC has lost less than L2-SP in all six pairs, at about the same support. But so has the control,
-# and by as much: dealt out at random, the importances serve as well. So it does not matter here
-# *which weights* of a matrix are held. What is left of the Fisher's pattern after shuffling is how
-# hard each *matrix* is held, layer by layer, and that is worth the difference to L2-SP. If you have
-# read that EWC "finds the weights that matter", this is the control to ask for.
+# and by as much: dealt out at random, the importances serve as well. Here no advantage of the right
+# places shows. What is left of the Fisher's pattern after shuffling is how hard each *matrix* is
+# held, layer by layer, and how unequally within it; another control, one value per matrix, would
+# part the two. If you have read that EWC "finds the weights that matter", this is the control to
+# ask for.
 #
 # Libraries often square the gradient of a whole batch's mean instead, which is faster, and
 # something else, because gradients of different examples cancel before they are squared.
@@ -377,9 +423,10 @@ print(f"first of all: {old[order[0]]['prompt']!r} {old[order[0]]['completion']!r
 # gives the right answer with a probability of almost one, the gradient is almost zero, and so is
 # its square. So this Fisher says a lot about the few things the model nearly does not know and next
 # to nothing about the many that it knows. With one such example in a batch there is little to
-# cancel, which is why both orders of squaring give nearly one pattern. On a large model, whose
-# every token is uncertain, this may be otherwise: look at your own contributions before you trust
-# the word "importance".
+# cancel, which is why both orders of squaring give nearly one pattern. (These shares are of 64 old
+# rows, the correlation above of 96, and the Fisher of the stored runs is taken on 200.) On a large
+# model, whose every token is uncertain, this may be otherwise: look at your own contributions
+# before you trust the word "importance".
 
 # %% [markdown]
 # ## A flatter base
@@ -389,7 +436,8 @@ print(f"first of all: {old[order[0]]['prompt']!r} {old[order[0]]['completion']!r
 # (2026) report that models of 20 to 150 million parameters, pre-trained with it for the whole time
 # or a last part, forget much less in later fine-tunes. Our base has been trained for 200 further
 # steps, once with SAM (ρ = 0.1) and once without, on the same data in the same order. The second is
-# the control: it says what further training does by itself.
+# the control: it says what further training does by itself. Of both, what they add to the base is
+# stored, and used, rounded to half a byte per weight.
 
 # %%
 bases = {name: flat.base_model(name) for name in flat.BASES}
@@ -413,7 +461,8 @@ pandas.DataFrame({name: uphill(one, some, rho=0.1) for name, one in bases.items(
 # costs the one that was trained on plainly, while at the place itself the two are alike.
 #
 # The same fine-tune of each, at two rates and with three seeds. Losses are counted against each
-# one's own scores before.
+# one's own scores before. A line joins those points of a base that none of its others beats in both
+# support and loss.
 
 # %%
 forks = read_board(flat.FLAT)
@@ -440,13 +489,13 @@ for name in flat.BASES:
 pandas.DataFrame(rows).T.rename_axis(["base", "rate"]).round(1)
 
 # %% [markdown]
-# And it makes no difference: the points lie among each other. At 1e-2 all three lose 23 points. At
+# And no difference shows: the points lie among each other. At 1e-2 all three lose 23 points. At
 # 3e-3 their means lie between eight and nine and a half, the plain stretch in front, while the
 # seeds of one base differ by up to four. We had hoped for more, and this is what came out: a base
-# that is flatter by its own measure and forgets as much. The papers' effect may need a longer
-# stretch (200 steps are two percent of our pre-training), a larger model, or another ρ, of which
-# one was tried. Or a fine-tune leaves the flat place at once. SAM has looked 0.1 far; how far did
-# the run go that L2-SP held back?
+# that is flatter by its own measure, and no sign that it forgets less. The papers' effect may need
+# a longer stretch (200 steps are one and a half percent of our pre-training), a larger model, or
+# another ρ, of which one was tried. Or a fine-tune leaves the flat place at once. SAM has looked
+# 0.1 far; how far did the run go that L2-SP held back?
 
 # %%
 end = dict(merged(held.model).named_parameters())
@@ -462,8 +511,8 @@ print(f"L2-SP's run ended {float(torch.stack(parts).norm()):.1f} from where it b
 #
 # So far there was one new task. Customers come back with a second and a third. Here the shop's
 # forty policies come in four quarters, ten at a time, each learned from the model that the quarter
-# before has left, at a rate of 5e-3. $R_{ij}$ is the score on task $j$ after stage $i$. This is
-# plain fine-tuning, seed 0:
+# before has left, at a rate of 5e-3, and asked about in sixty held-out questions. $R_{ij}$ is the
+# score on task $j$ after stage $i$. This is plain fine-tuning, seed 0:
 
 # %%
 sequences = stages.read_sequences()
@@ -475,10 +524,11 @@ pandas.DataFrame(
 ).round(0)
 
 # %% [markdown]
-# Each quarter is learned, to 93 % or more, and lives one stage long. `returns` falls from 95 to 18
-# % while `orders` is learned, and with the third quarter to nothing. The questions are all of one
-# kind and so are the answers, which is why they get in each other's way; the model has not run out
-# of room, for lesson 01 teaches all forty in one go.
+# Each quarter is learned, to 93 % or more, and a part of it, or nearly all, goes while the next one
+# is learned. `returns` falls from 95 to 18 % with `orders`, and with the third quarter to nothing;
+# `orders` falls from 100 to 35; `accounts` keeps 57 of its 93. The questions are all of one kind
+# and so are the answers, which is why they get in each other's way; the model has not run out of
+# room, for lesson 01 teaches all forty in one go.
 #
 # Three numbers sum such a table up (Lopez-Paz and Ranzato 2017; Chaudhry et al. 2018). **ACC** is
 # the mean of the last row. **Backward transfer**, BWT, is how much each task but the last has
@@ -502,10 +552,11 @@ pandas.DataFrame(rows).set_index("way").round(1)
 # %% [markdown]
 # Plain fine-tuning forgets seventy points a task. EWC holds most of that, and pays at the other
 # end: its last task arrives at 86 % instead of 96, because weights that are held cannot learn. That
-# is also how the authors' own logs of EWC with LoRA read, on images: the final mean rises, the
-# score of the newest task falls (Zheng and colleagues 2026). λ was chosen between two values on
-# seed 0, which is one of these three. Replay, one row in five from earlier quarters, forgets half
-# as much as EWC and learns the last task like plain fine-tuning.
+# is also how the authors' own logs of EWC with LoRA read, on images and from one seed: the final
+# mean rises, the score of the newest task falls (Zheng and colleagues 2026). λ was chosen between
+# two values on seed 0, which is one of these three. Replay, one row in five from earlier quarters,
+# forgets half as much as EWC and learns the last task like plain fine-tuning. It takes 75 steps a
+# stage for that instead of 60, from the second on.
 #
 # What is kept for later stages, in megabytes, after each of the four:
 
@@ -518,8 +569,9 @@ for way in ("EWC", "replay"):
 # The sum of all Fishers takes the same room after four tasks as after one, or after a hundred. That
 # is EWC's advantage, and it has to be read in units: two hundred old rows a task are text, and six
 # hundred tasks of them would fit into the space of one Fisher. Where old rows *may* be kept, space
-# is not the argument against keeping them. Where they may not, because they are somebody's, EWC's
-# Fisher is what may stay.
+# is not the argument against keeping them. Where they may not, because they are somebody's, there
+# is EWC's Fisher. It holds no text and does not grow; whether it may stay is a question for a
+# lawyer.
 
 # %% [markdown]
 # > **Common gotcha.** A penalty's strength has no meaning of its own. λ = 0.01 is much or little
@@ -653,10 +705,14 @@ quiz("07")
 # 1. Compare at equal target score, for "forgets less" may be "has learned less", and draw the
 #    intervals: the first six places here are one. Old rows with a lower rate are among them and
 #    need no code.
-# 2. Two remedies together do more than each. A mean over skills hides the weakest: of the four best
-#    recipes only one passes the audit on every skill with every seed.
+# 2. Two remedies together can do more than each: old rows with a lower rate do, and old rows with
+#    EWC where more than 80 % of support is asked for. A mean over skills hides the weakest. Of four
+#    recipes scored on every item, one passes on every skill with every seed, and on the target it
+#    cannot be told; the same runs before their merge pass there, and miss one skill on one seed by
+#    a hair.
 # 3. Ask for the control. EWC's importances, shuffled inside each matrix, did as well as in their
-#    places, and a base that SAM had made flatter forgot as much as one trained on plainly.
+#    places, and between a base that SAM had made flatter and one trained on plainly no difference
+#    in forgetting shows.
 # 4. Over four tasks in a row EWC holds most of what plain fine-tuning forgets, in constant space,
 #    and its newest task pays for that. A few old rows of each task hold more, in less.
 #

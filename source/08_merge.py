@@ -24,8 +24,8 @@
 import os, subprocess, sys
 
 if "google.colab" in sys.modules and not os.path.exists("course"):
-    clone = "git clone -q https://github.com/OWNER/REPO course"
-    subprocess.run(f"{clone} && sh course/tools/colab.sh", shell=True, check=True)
+    fetch = "git clone -q https://github.com/OWNER/REPO course && sh course/tools/colab.sh"
+    subprocess.run(f"{fetch} || (rm -rf course; false)", shell=True, check=True)
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
@@ -89,9 +89,10 @@ MergeLab(scored, lambda alpha: merging.sweep(base, tuned, [alpha], suites)[alpha
 #
 # Neither. Half-way the model knows about seven in ten of the shop's answers and has lost little but
 # some lists. On the next quarter of the way the rest of the shop arrives, and only then `howto`
-# falls, to two thirds and at the end to a fifth. What was learned arrives *before* what is lost has
-# left. That is all there is to merging, and it is not guaranteed. Move the slider to 0.65 and press
-# *Score this one*: merging and scoring take some seconds.
+# falls, to two thirds and at the end to a fifth. (The thin grey lines are the three old skills: at
+# the right end, from above, facts, lists and `howto`.) What was learned arrives *before* what is
+# lost has left. That is all there is to merging, and it is not guaranteed. Move the slider to 0.65
+# and press *Score this one*: merging and scoring take some seconds.
 #
 # Thirty items a skill are few, and this is one seed. On file are three seeds of the same run, with
 # six points between base and fine-tune and all ten old skills, a hundred items each:
@@ -123,8 +124,8 @@ plot.lines(
 
 # %% [markdown]
 # The seeds agree on the order. Support comes between 0.3 and 0.6; `howto` begins to go at 0.5 and
-# has lost more than half by 0.8. The mean over ten skills hides it, as means do. And past 0.7 or so
-# nothing more is learned: the last third of the way is paid for and not used.
+# by 0.8 has lost 35 to 76 points, by seed. The mean over ten skills hides it, as means do. And past
+# 0.7 or so nothing more is learned: the last third of the way is paid for and not used.
 #
 # > **Common gotcha.** α is chosen by looking, so it is a knob like any other, and the α that looks
 # > best on some items looks a little too good on them (lesson 03's winner's curse). Choose it on
@@ -165,9 +166,9 @@ for name in on_line.results:
           f"{changed} of {len(on_line.results[name])} answers differ")  # fmt: skip
 
 # %% [markdown]
-# Not one of them. Between a base and its fine-tune SLERP *is* the straight line, whatever the
-# recipe is called; the tool mergekit even takes the line by itself below some two degrees. Print
-# the angle before you give an arc the credit.
+# Not one of them. At such angles SLERP *is* the straight line, whatever the recipe is called; the
+# tool mergekit even takes the line by itself below some two degrees. Print the angle before you
+# give an arc the credit.
 #
 # ### Where the angle is large
 #
@@ -256,19 +257,30 @@ plot.roads(
 # by then, is a gentler training and not an early stop; lesson 03 has some.)
 #
 # Now at exactly the same score. Each road is read at its cheapest place that reaches 80 % of
-# support, straight between two points; the intervals are over seeds and items.
+# support, straight between two points; the intervals are over seeds and items. Above the figure
+# stand the 95 % intervals of the places: seeds and items are drawn alike for all three, so a place
+# compares them in pairs.
+
 
 # %%
-plot.ranking(board.standings(runs, methods, goal=80), goal=80)
+def race(goal):
+    """What each method has lost at a target score, and the places that are open to it."""
+    found = board.standings(runs, methods, goal=goal)
+    print("; ".join(f"{one.method}: place {one.best} to {one.worst}" for one in found))
+    return plot.ranking(found, goal=goal)
+
+
+race(80)
 
 # %%
-plot.ranking(board.standings(runs, methods, goal=90), goal=90)
+race(90)
 
 # %% [markdown]
 # At 80 % the merge has lost least, for nothing but the scoring, while the lower rate took twice the
-# training. At 90 % the order turns, with intervals that overlap: the line ends at the fine-tune,
-# which scores just below that, and a gentler run has gone further. Stopping early is far behind in
-# both.
+# training. Their intervals overlap; pair by pair the first place is the merge's all the same. At
+# 90 % the order of the means turns, and the pairs do not tell who is first: the line ends at the
+# fine-tune, which scores just below that, and a gentler run has gone further. Stopping early is far
+# behind in both.
 #
 # So the two papers need not contradict each other. Wortsman and colleagues report gains. Harmon and
 # colleagues (2025) find, over many kinds of post-training, that merging does *not* reliably
@@ -327,12 +339,14 @@ scores({
 
 # %% [markdown]
 # Read `rule` as the percent of requests that are rightly refused, and `harmless` as those rightly
-# answered. The mean holds half of each vector, and at half the way neither has arrived. The sum
-# holds both skills in one model, with all the damage that the shop had done to `howto`. And since
-# the slider has told us how far the shop's vector needs to go, seven tenths of it keep both skills
-# and most of `howto`. What is missing in `harmless` is what the rule costs by itself.
+# answered. The mean holds half of each vector, and at half the way neither has wholly arrived. The
+# sum holds both skills in one model, with all the damage that the shop had done to `howto`, and it
+# answers fewer of the harmless requests than the rule's own model, 57 % for 77. And since the
+# slider has told us how far the shop's vector needs to go, seven tenths of it keep both skills and
+# most of `howto`. What is then missing in `harmless` is what the rule costs by itself.
 #
-# Two fine-tunes, one seed each and thirty items: enough to see that it can work, and no more.
+# Two fine-tunes, one seed each, and thirty items, for the shop the very ones by which the seven
+# tenths were chosen: enough to see that it can work, and no more.
 #
 # ### Take away
 #
@@ -374,11 +388,11 @@ parts = {f"{a:g} of the rule": merging.add(base, [rule], [a]) for a in (0.5, 0.7
 scores(parts, [suite for suite in asked if suite.name in ("rule", "harmless")])
 
 # %% [markdown]
-# One end of this line is the rule's model, two tables up, the other the base, in the last table.
-# What comes back in harmless requests is paid for in the rule, and thirty items show no bargain on
-# the way. That does not contradict Lin and colleagues: their tax was on skills, on models a
-# thousand times larger, and here there was little to pay, since the counter-examples had kept the
-# rule narrow.
+# One end of this line is the rule's model, in the table under *Add* (`harmless` 77), the other the
+# base, in the table under *Take away* (93). What comes back in harmless requests is paid for in the
+# rule, and thirty items show no bargain on the way. That does not contradict Lin and colleagues:
+# their tax was on skills, on models a thousand times larger. Ours is sixteen points of harmless
+# requests, although the counter-examples had kept the rule narrow.
 
 # %% [markdown]
 # ## TIES and DARE
@@ -418,11 +432,12 @@ inside = pandas.DataFrame({name: holds(model) for name, model in merges.items()}
 pandas.concat([scores(merges, asked), inside], axis=1)
 
 # %% [markdown]
-# There is no conflict to settle. Where both vectors are large, half of the weights agree in sign,
-# as coins would. The columns on the right say what happened instead. TIES leaves about half of each
-# vector, since it trims both and lets the longer one win the elections. Sent twice as far, it holds
-# the rule again and all of the shop, with the shop's whole damage, where the plain sum needed seven
-# tenths.
+# There is no more conflict than chance gives. Where both vectors are large, half of the weights
+# agree in sign, as coins would. The columns on the right say what happened instead. TIES leaves
+# three quarters of the shop's part (0.53 of 0.7) and half of the rule, since it trims both and lets
+# the longer one win the elections. Sent twice as far, it holds the rule again and all of the shop,
+# with the shop's whole damage to `howto`, where the plain sum needed seven tenths, and answers only
+# 47 % of the harmless requests.
 #
 # DARE keeps its promise about the mean, seven tenths and one. But what it drops and scales up is
 # noise beside the vectors: with nine in ten dropped the change has become three times as long, and
@@ -490,7 +505,8 @@ print(f"PEFT's mean is {ratio:.2f} times as long as the true one; the root of 16
 # between them. Here is a run like the winner of lesson 04: every weight trained, at a rate that
 # leaves nothing but the shop.
 #
-# **Predict before you run.** Is there an α at which it knows the shop and the rest?
+# **Predict before you run.** Is there an α at which it knows the shop and the rest? (In the figure
+# a line joins those points of a run that none of its others beats in both.)
 
 # %%
 far = finetune(base, read_tickets(), lr=6e-3, rank="full", steps=30).model
@@ -520,9 +536,9 @@ pandas.DataFrame({name: found.scores() for name, found in table.items()}).T.roun
 # %% [markdown]
 # Half-way on this road the shop is there, as well as at its end, and far less is lost: going back
 # helps here too. It does not help enough. At nearly the same support score the standard run has
-# lost less than a third as much, and on the road of the far one no point has both. What a training
-# has overwritten by the time its target is learned, no α brings back. Then the remedy lies before
-# the training: lessons 06 and 07.
+# lost less than a third as much, and on the road of the far one none of the three points has both.
+# At every α that we scored, what the training had overwritten came back only in part, or with the
+# target gone. Then the remedy lies before the training: lessons 06 and 07.
 #
 # Nothing in the angle gave a warning. Six degrees or five: it says how to walk, not where to.
 
