@@ -124,7 +124,7 @@ def test_the_gate_keeps_its_promise_on_answers_of_the_real_model(standard_runs, 
 
     With as many further answers turned wrong as the margin allows, the drop is the margin itself.
     """
-    rng, count, margin, repeats = random.Random(name), 240, 5, 400
+    rng, count, margin, repeats = random.Random(name), 240, 5, 1_000
     text = f"version: 1\ncategories: {{{name}: {{task: pocket_{name}, margin: {margin}}}}}"
     only = CapabilityMap.parse(text)
     one, other = (run.results[name][:count] for run in standard_runs[:2])

@@ -177,6 +177,14 @@ def test_the_command_shows_the_new_model_beside_the_shipped_one(
     folders = ["--out", str(tmp_path / "model"), "--work", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["pocket", *folders])
     card = (command.SHIPPED / "README.md").read_text(encoding="utf-8")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(command, "evaluate", interrupted)
+        command.main()
+    assert (tmp_path / "checkpoint.safetensors").exists()  # nothing is trained twice
     command.main()
     shown = capsys.readouterr().out
     assert "| interval | shipped |" in shown.replace("95 % ", "") and "| facts | 7 |" in shown

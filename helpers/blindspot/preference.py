@@ -84,7 +84,7 @@ def preference_tune(
         raise ValueError(f"beta must be above zero, not {beta}: at zero no pair has any weight.")
     dataset = as_pairs(pairs)
     check_pairs(dataset, model.tokenizer, context_length(model))
-    alpha = alpha or 2 * rank
+    alpha = 2 * rank if alpha is None else alpha
     student = copy.deepcopy(model)
     set_seed(seed)  # before LoRA draws its first matrices
     config = lora_config(model, rank, alpha, target_modules)

@@ -87,9 +87,9 @@ def main() -> None:
         model = pretrain(recipe, tokenizer, work)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
-    (work / CHECKPOINT).unlink()  # the run is over
     suites = load_suites(size=700)
     scores = evaluate(load_model(arguments.out), suites)
+    (work / CHECKPOINT).unlink()  # only now: whoever interrupts the scoring need not train again
     if arguments.out.resolve() != SHIPPED.resolve():
         print(score_table(scores, evaluate(load_model("pocket"), suites)))
         print(f"The model is in {arguments.out}; the shipped one is as it was.")
