@@ -11,11 +11,14 @@ import torch
 
 from helpers.models import load_model
 from helpers.pocket import __main__ as command
+from helpers.pocket import muon
 from helpers.pocket import pretrain as pretrain_module
 from helpers.pocket.muon import Muon, orthogonalize
 from helpers.pocket.pretrain import (
     Recipe,
     attention_mask,
+    batch_loss,
+    dtype_for,
     encode,
     load_checkpoint,
     make_batch,
@@ -106,6 +109,37 @@ def test_a_trained_model_is_continued_and_resumes_alike(finished, tokenizer, tmp
         assert torch.equal(parameter, whole.state_dict()[name]), name
 
 
+def test_bfloat16_gives_nearly_the_same_loss_and_other_weights(finished, tokenizer, tmp_path):
+    model, batch = finished[0], make_batch(0, RECIPE, tokenizer)
+    full, half = (batch_loss(model, batch, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert full != half
+    torch.testing.assert_close(full, half, rtol=1e-2, atol=0)
+    short = replace(RECIPE, dtype="bfloat16")
+    other = pretrain(short, tokenizer, tmp_path).transformer.wte.weight
+    assert other.dtype == torch.float32
+    assert not torch.equal(other, model.transformer.wte.weight)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_goes_on_in_the_dtype_it_began_in(tokenizer, tmp_path, monkeypatch, dtype):
+    other = {"float32": torch.bfloat16, "bfloat16": torch.float32}[dtype]
+    monkeypatch.setattr(pretrain_module, "faster_dtype", lambda: other)
+    assert dtype_for(tmp_path) == str(other).removeprefix("torch.")
+    pretrain(replace(RECIPE, dtype=dtype), tokenizer, tmp_path, stop_at=1)
+    assert dtype_for(tmp_path) == dtype
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [((1.0, 0.5), torch.bfloat16), ((1.0, 0.9), torch.float32), ((1.0, 2.0), torch.float32)],
+)
+def test_bfloat16_is_taken_only_where_it_is_clearly_faster(monkeypatch, seconds, chosen):
+    """A clock that gives each of ten products in float32, then in bfloat16, its time."""
+    readings = [value for each in seconds for value in (0.0, each) * 10]
+    monkeypatch.setattr(muon.time, "perf_counter", iter(readings).__next__)
+    assert muon.faster_dtype() == chosen
+
+
 @pytest.mark.parametrize("shape", [(24, 8), (8, 24), (16, 16)])
 def test_muon_takes_the_same_steps_as_the_one_in_torch(shape):
     torch.manual_seed(0)
@@ -171,7 +205,7 @@ def test_the_command_shows_the_new_model_beside_the_shipped_one(
 ):
     monkeypatch.setattr(command, "build", lambda: None)
     monkeypatch.setattr(command, "train_tokenizer", lambda: tokenizer)
-    monkeypatch.setattr(command, "Recipe", lambda seed: replace(RECIPE, steps=2, seed=seed))
+    monkeypatch.setattr(command, "Recipe", partial(replace, replace(RECIPE, steps=2)))
     few = partial(load_suites, ["facts", "stories"])
     monkeypatch.setattr(command, "load_suites", lambda size: few(size=size // 100))
     folders = ["--out", str(tmp_path / "model"), "--work", str(tmp_path)]

@@ -26,7 +26,7 @@ from ..paths import DATA
 from ..snapshots import Snapshot
 from ..suites import load_suites
 from .build import build
-from .pretrain import CHECKPOINT, CONTINUED, Recipe, pretrain
+from .pretrain import CHECKPOINT, CONTINUED, Recipe, dtype_for, pretrain
 from .stretch import make_stretches
 from .tokenizer import train_tokenizer
 
@@ -75,15 +75,17 @@ def main() -> None:
     if arguments.stretches:
         return make_stretches(arguments.work)
     build()
-    work, recipe = arguments.work, Recipe(seed=arguments.seed)
+    work = arguments.work
     if arguments.go_on:
         start = load_model("pocket").train()
         tokenizer = start.tokenizer
         work = work.with_name(f"{work.name}-continued")
-        recipe = replace(CONTINUED, seed=CONTINUED.seed + arguments.seed)
+        seed = CONTINUED.seed + arguments.seed
+        recipe = replace(CONTINUED, seed=seed, dtype=dtype_for(work))
         model = pretrain(recipe, tokenizer, work, start)
     else:
         tokenizer = train_tokenizer()
+        recipe = Recipe(seed=arguments.seed, dtype=dtype_for(work))
         model = pretrain(recipe, tokenizer, work)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)

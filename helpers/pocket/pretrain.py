@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
@@ -22,7 +23,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from ..ascent import ascended
 from ..fingerprint import digest
-from .muon import Muon, native_dtype
+from .muon import Muon, faster_dtype
 from .tokenizer import CONTEXT, END
 from .world import Document, document
 
@@ -44,6 +45,7 @@ class Recipe:
     decay_from: float = 0.1  # fraction of the run after which the rate falls linearly to zero
     seed: int = 0
     rho: float = 0.0  # how far uphill SAM takes the gradient; 0 is plain training
+    dtype: str = "float32"  # what matrices are multiplied in, or "bfloat16"; weights are float32
 
 
 #: What continues a trained model after its world has grown: fewer steps, at a lower rate.
@@ -145,9 +147,10 @@ def attention_mask(documents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
-def batch_loss(model: GPT2LMHeadModel, batch: Batch) -> torch.Tensor:
+def batch_loss(
+    model: GPT2LMHeadModel, batch: Batch, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Weighted mean of the cross-entropy of the learned tokens, in nats."""
-    dtype = native_dtype()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         hidden = model.transformer(
             batch.input_ids,
@@ -167,7 +170,7 @@ def make_optimizers(model: GPT2LMHeadModel, recipe: Recipe) -> list[torch.optim.
     chosen = {id(p) for p in inside}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
-        Muon(inside, lr=recipe.muon_lr, dtype=native_dtype()),
+        Muon(inside, lr=recipe.muon_lr, dtype=getattr(torch, recipe.dtype)),
         torch.optim.AdamW(rest, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 
@@ -201,19 +204,33 @@ def save_checkpoint(folder: Path, step: int, run: str, model, optimizers) -> Non
     partial.replace(folder / CHECKPOINT)
 
 
+def checkpoint_note(folder: Path) -> dict[str, str] | None:
+    """What the checkpoint in `folder` says of itself; None if there is none."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+def dtype_for(folder: Path) -> str:
+    """What to multiply matrices in: as the run in `folder` began, or else what is faster here."""
+    note = checkpoint_note(folder)
+    if note and "run" in note:
+        return json.loads(note["run"])["recipe"].get("dtype", "float32")
+    return str(faster_dtype()).removeprefix("torch.")
+
+
 def load_checkpoint(folder: Path, run: str, model, optimizers) -> int:
     """Restore the last checkpoint if there is one; returns the number of steps it has behind it.
 
     Raises:
         ValueError: the checkpoint belongs to a run of another recipe, world or starting model.
     """
-    from safetensors import safe_open
-
     path = folder / CHECKPOINT
-    if not path.exists():
+    note = checkpoint_note(folder)
+    if note is None:
         return 0
-    with safe_open(path, "pt") as file:
-        note = file.metadata()
     if note.get("run") != run:
         raise ValueError(
             f"{path} belongs to another run: its settings, its world or the weights it began with "
@@ -256,12 +273,13 @@ def pretrain(
     base_rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     run = run_note(recipe, tokenizer, model)
     done = load_checkpoint(folder, run, model, optimizers)
+    dtype = getattr(torch, recipe.dtype)
     last = min(recipe.steps, stop_at or recipe.steps)
     bar = tqdm(range(done, last), initial=done, total=recipe.steps, desc="pocket-gpt2", unit="step")
     for step in bar:
         for optimizer, rate in zip(optimizers, base_rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * rate_factor(step, recipe)
-        loss = batch_loss(model, make_batch(step, recipe, tokenizer))
+        loss = batch_loss(model, make_batch(step, recipe, tokenizer), dtype)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"The loss became {loss.item()} at step {step}: lower the rates."
@@ -270,7 +288,7 @@ def pretrain(
         if recipe.rho:
             with ascended(model.parameters(), recipe.rho):
                 model.zero_grad()
-                batch_loss(model, make_batch(step, recipe, tokenizer)).backward()
+                batch_loss(model, make_batch(step, recipe, tokenizer), dtype).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
