@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 LAB_ARGS ?=
+POCKET_ARGS ?=
+RUNS_ARGS ?=
 
 VENV := .venv/bin/python
 STAMP := .venv/.installed
@@ -18,17 +20,17 @@ $(STAMP): requirements.txt pyproject.toml
 lab: $(STAMP) ## install what is missing into .venv, open JupyterLab on lesson 0
 	@$(VENV) tools/setup.py lab $(LAB_ARGS)
 
-test: $(STAMP) ## install what is missing, run every test and every notebook, offline
+test: $(STAMP) ## install what is missing, run every test and every notebook; no model or data is fetched
 	@HF_HUB_OFFLINE=1 $(VENV) tools/setup.py test
 
 notebooks: $(STAMP) ## build lessons/ and solutions/ from source/, run what changed
 	$(VENV) tools/notebooks.py build
 
-pocket-model: $(STAMP) ## pre-train the course model from nothing into build/ (resumable; one to three hours)
-	$(VENV) -m helpers.pocket
+pocket-model: $(STAMP) ## pre-train the course model from nothing into build/ (resumable; about an hour)
+	$(VENV) -m helpers.pocket $(POCKET_ARGS)
 
-runs: $(STAMP) ## make the stored runs of data/runs (resumable; some four hours on 2 cores)
-	$(VENV) -m helpers.grid
+runs: $(STAMP) ## make the stored runs that data/runs lacks (resumable; all take some four hours)
+	$(VENV) -m helpers.grid $(RUNS_ARGS)
 
 lint: $(STAMP) ## check style and formatting with ruff
 	$(VENV) -m ruff check .

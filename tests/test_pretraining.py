@@ -18,6 +18,7 @@ from helpers.pocket.pretrain import (
     Recipe,
     attention_mask,
     batch_loss,
+    checkpoint_note,
     dtype_for,
     encode,
     load_checkpoint,
@@ -205,23 +206,33 @@ def test_the_command_shows_the_new_model_beside_the_shipped_one(
 ):
     monkeypatch.setattr(command, "build", lambda: None)
     monkeypatch.setattr(command, "train_tokenizer", lambda: tokenizer)
-    monkeypatch.setattr(command, "Recipe", partial(replace, replace(RECIPE, steps=2)))
+    monkeypatch.setattr(command, "Recipe", lambda: RECIPE)
     few = partial(load_suites, ["facts", "stories"])
     monkeypatch.setattr(command, "load_suites", lambda size: few(size=size // 100))
-    folders = ["--out", str(tmp_path / "model"), "--work", str(tmp_path)]
+    folders = ["--out", str(tmp_path / "model"), "--work", str(tmp_path), "--steps", "2"]
     monkeypatch.setattr("sys.argv", ["pocket", *folders])
     card = (command.SHIPPED / "README.md").read_text(encoding="utf-8")
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(command, "evaluate", interrupted)
-        command.main()
-    assert (tmp_path / "checkpoint.safetensors").exists()  # nothing is trained twice
+    for step in ("evaluate", "load_model"):  # the scores of the new model, and of the shipped one
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(command, step, interrupted)
+            command.main()
+        assert (tmp_path / "checkpoint.safetensors").exists()  # nothing is trained twice
+        assert not (tmp_path / "model").exists()
+    assert checkpoint_note(tmp_path)["step"] == "2"
     command.main()
     shown = capsys.readouterr().out
     assert "| interval | shipped |" in shown.replace("95 % ", "") and "| facts | 7 |" in shown
     assert load_model(tmp_path / "model").config.n_layer == 2
     assert not (tmp_path / "checkpoint.safetensors").exists()
     assert (command.SHIPPED / "README.md").read_text(encoding="utf-8") == card
+
+
+def test_a_run_of_no_steps_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["pocket", "--steps", "0"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "1 or more" in capsys.readouterr().err

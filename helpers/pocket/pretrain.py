@@ -37,19 +37,19 @@ class Recipe:
     layers: int = 4
     width: int = 256
     heads: int = 4
-    steps: int = 10_000
+    steps: int = 5_000
     rows: int = 16  # rows of `CONTEXT` tokens per step
     muon_lr: float = 0.014
     adam_lr: float = 3e-3
     warmup: int = 200  # steps
-    decay_from: float = 0.1  # fraction of the run after which the rate falls linearly to zero
+    decay_from: float = 0.5  # fraction of the run after which the rate falls linearly to zero
     seed: int = 0
     rho: float = 0.0  # how far uphill SAM takes the gradient; 0 is plain training
     dtype: str = "float32"  # what matrices are multiplied in, or "bfloat16"; weights are float32
 
 
 #: What continues a trained model after its world has grown: fewer steps, at a lower rate.
-CONTINUED = Recipe(steps=1_500, muon_lr=0.006, adam_lr=1.2e-3, warmup=100, seed=2)
+CONTINUED = Recipe(steps=1_500, muon_lr=0.006, adam_lr=1.2e-3, warmup=100, decay_from=0.1, seed=2)
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
@@ -234,7 +234,7 @@ def load_checkpoint(folder: Path, run: str, model, optimizers) -> int:
     if note.get("run") != run:
         raise ValueError(
             f"{path} belongs to another run: its settings, its world or the weights it began with "
-            "are not these. Delete the folder to start afresh, or give what it was started with."
+            "are not these. Delete this file to start afresh, or give what it was started with."
         )
     tensors = load_file(path)
     with torch.no_grad():

@@ -25,7 +25,7 @@ from ..paths import DATA
 from .pretrain import Recipe, pretrain
 
 FOLDER = DATA / "pocket-gpt2" / "stretches"
-STRETCH = Recipe(steps=200, muon_lr=0.004, adam_lr=8e-4, warmup=20, seed=5)
+STRETCH = Recipe(steps=200, muon_lr=0.004, adam_lr=8e-4, warmup=20, decay_from=0.1, seed=5)
 #: How far uphill SAM looks, in the length of all weights together.
 RHO = 0.1
 STRETCHES = {"plain": 0.0, "SAM": RHO}
