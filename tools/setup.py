@@ -164,7 +164,7 @@ def wheels(pip_args):
 
 
 def test(arguments):
-    """The test suite, and every notebook, here and with Colab's versions; nothing is downloaded."""
+    """The test suite, and every notebook, here and with Colab's versions (those are fetched)."""
     pytest = [PYTHON, "-m", "pytest"]
     offline = {"HF_HUB_OFFLINE": "1"}
     if arguments:
