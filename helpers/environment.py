@@ -22,6 +22,11 @@ PACKAGES = {
     "ipywidgets": (7, 7),
     "jupyterlab": (4, 6),
 }
+#: What the helpers use beside them; named only where it is missing.
+FURTHER = (
+    "accelerate", "bm25s", "ipykernel", "lm-eval", "numpy", "pandas", "pillow", "psutil", "pyyaml",
+    "safetensors", "scipy", "tokenizers", "tqdm",
+)  # fmt: skip
 #: Needed by a part of the course only, or replaced by another front end.
 OPTIONAL = ("jupyterlab",)
 
@@ -43,6 +48,11 @@ def report_environment() -> list[tuple[bool, str]]:
         new_enough = tuple(map(int, re.findall(r"\d+", found)[:2])) >= oldest
         wish = "" if new_enough else f" is older than {'.'.join(map(str, oldest))}"
         lines.append((fine or new_enough, f"{package} {found}{wish}"))
+    for package in FURTHER:
+        try:
+            version(package)
+        except PackageNotFoundError:
+            lines.append((False, f"{package} is not installed"))
     weights = DATA / "pocket-gpt2" / "model.safetensors"
     lines.append((weights.exists(), f"course model in data/{weights.parent.name}"))
     suites = len(list((DATA / "suites").glob("*.jsonl")))
@@ -60,8 +70,8 @@ def check_environment() -> None:
     failed = sum(not fine for fine, _ in lines)
     if failed:
         print(
-            f"\n{failed} of {len(lines)} failed. Install the course again (on Linux and macOS with "
-            "`make lab`);\ndocs/INSTALL.md has the other ways, and remedies."
+            f"\n{failed} of {len(lines)} failed. Installing again brings what is missing or old (on"
+            " Linux and macOS\n`make lab`); docs/INSTALL.md has other ways, and further remedies."
         )
     else:
         print("\nAll is here.")

@@ -34,6 +34,21 @@ def test_a_missing_package_fails_unless_it_is_optional(monkeypatch):
     assert verdicts["no-such-package"] is False and verdicts["jupyterlab-missing"] is True
 
 
+def test_a_package_behind_the_scenes_is_named_where_it_is_missing(monkeypatch):
+    fine = len(environment.report_environment())
+    monkeypatch.setattr(environment, "FURTHER", ("scipy", "no-such-package"))
+    lines = environment.report_environment()
+    assert len(lines) == fine + 1 and (False, "no-such-package is not installed") in lines
+
+
+def test_all_that_the_project_needs_is_looked_for():
+    project = (DATA.parent / "pyproject.toml").read_text(encoding="utf-8")
+    needed = re.search(r"^dependencies = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL).group(1)
+    names = set(re.findall(r'"([a-z0-9-]+)', needed))
+    assert len(names) > 10
+    assert names <= {*environment.PACKAGES, *environment.FURTHER}
+
+
 def test_an_old_package_fails(monkeypatch):
     monkeypatch.setattr(environment, "PACKAGES", {"torch": (99, 1), "numpy": (1, 26)})
     found = {text.split()[0]: (fine, text) for fine, text in environment.report_environment()}
