@@ -37,14 +37,25 @@ def encode_pair(
 
 @functools.lru_cache(maxsize=8)  # GPT-2 has 50,257 tokens to look through
 def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> TokenIds:
-    """Ids of the tokens that end an answer: the end of text, and anything with a line break."""
+    """Ids of the tokens that end an answer: the end of text if there is one, and line breaks."""
     line_breaks = [
         number
         for token, number in tokenizer.get_vocab().items()
         # "Ċ" is how byte-level BPE writes a line break, "<0x0A>" how SentencePiece does.
         if "Ċ" in token or token == "<0x0A>" or "\n" in token
     ]
-    return sorted({tokenizer.eos_token_id, *line_breaks})
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return sorted({*end, *line_breaks})
+
+
+@functools.lru_cache(maxsize=1024)
+def last_words(tokenizer: PreTrainedTokenizerBase, stop: int) -> str:
+    """What a token that ends an answer adds to it: "." if it is a full stop with a line break.
+
+    GPT-2 has no such tokens, Qwen and Llama 3 have some.
+    """
+    text = tokenizer.decode([stop])
+    return text.split("\n")[0].strip() if "\n" in text else ""
 
 
 @dataclass
@@ -140,11 +151,14 @@ def follow(
     ends = torch.isin(likeliest, torch.tensor(stop_tokens(tokenizer)))
     written = ((likeliest[:, :-1] == ids) & ~ends[:, :-1]) | ~scored
     lengths = scored.sum(dim=1)
-    ends_there = ends[torch.arange(len(ids)), lengths]
+    rows = torch.arange(len(ids))
+    ends_there = ends[rows, lengths]
     accepted = written.all(dim=1) & ends_there & (lengths < max_new_tokens)
+    stops = likeliest[rows, lengths].tolist()
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
     return _nll(logits[:, :-1], ids, scored), [
-        text.strip() if same else None for text, same in zip(texts, accepted.tolist(), strict=True)
+        text.strip() if same and not last_words(tokenizer, stop) else None
+        for text, same, stop in zip(texts, accepted.tolist(), stops, strict=True)
     ]
 
 
@@ -190,8 +204,12 @@ def write(prefix: Prefix, max_new_tokens: int) -> tuple[list[str], list[bool]]:
     rows = torch.arange(len(written), device=prefix.mask.device)  # which are not finished
     for place in range(max_new_tokens):
         chosen = prefix.logits.argmax(dim=-1)
-        unfinished = (~torch.isin(chosen, stops)).nonzero()[:, 0]
+        finished = torch.isin(chosen, stops)
+        unfinished = (~finished).nonzero()[:, 0]
         if len(unfinished) < len(rows):
+            for row, stop in zip(rows[finished].tolist(), chosen[finished].tolist(), strict=True):
+                if last_words(tokenizer, stop):
+                    written[row].append(stop)
             prefix.keep(unfinished)
             rows, chosen = rows[unfinished], chosen[unfinished]
         if len(rows) == 0:
@@ -202,7 +220,8 @@ def write(prefix: Prefix, max_new_tokens: int) -> tuple[list[str], list[bool]]:
             prefix.extend(chosen[:, None])
     cut = set(rows.tolist())
     texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [text.strip() for text in texts], [row in cut for row in range(len(written))]
+    answers = [text.split("\n")[0].strip() for text in texts]
+    return answers, [row in cut for row in range(len(written))]
 
 
 def _forward(

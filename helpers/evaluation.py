@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import PreTrainedModel
@@ -35,9 +36,12 @@ def evaluate(
         is the likeliest, and the negative log-likelihood of the gold answer in nats.
 
     Raises:
-        ValueError: a prompt with its answer does not fit into the model's context.
+        ValueError: a prompt with its answer does not fit into the model's context, or a suite has
+            no items.
     """
     suites = [suites] if isinstance(suites, Suite) else list(suites)
+    if empty := [suite.name for suite in suites if not suite.items]:
+        raise ValueError(f"No items in {', '.join(empty)}: there is nothing to score.")
     with evaluation_mode(model):
         results = {suite.name: _score(model, suite, batch_size, max_new_tokens) for suite in suites}
     settings = {
@@ -57,6 +61,8 @@ def is_right(answer: str, gold: str, extract: str | None = None) -> bool:
     if extract is None:
         return answer == gold
     found, wanted = re.findall(extract, answer), re.findall(extract, gold)
+    if not wanted:
+        raise ValueError(f"The right answer {gold!r} has nothing that {extract!r} would find.")
     return bool(found) and found[-1].strip() == wanted[-1].strip()
 
 
@@ -71,11 +77,11 @@ def _score(
         ]
     asked = [_encode(model, item.prompt, item.answer) for item in suite.items]
     found: dict[int, ItemResult] = {}
-    for batch in _by_length([prompt for prompt, _ in asked], batch_size):
+    lengths = [(len(prompt), max(max_new_tokens, len(gold))) for prompt, gold in asked]
+    for batch in _batches(lengths, batch_size, context_length(model), by=lambda pair: pair[0]):
         items = [suite.items[i] for i in batch]
         golds = [asked[i][1] for i in batch]
-        room = max(max_new_tokens, *map(len, golds))
-        prefix = read(model, [asked[i][0] for i in batch], room)
+        prefix = read(model, [asked[i][0] for i in batch], max(lengths[i][1] for i in batch))
         nlls, outputs = follow(prefix, golds, max_new_tokens)
         chosen = _choose(prefix, items, nlls)
         # Only where the model says something else than the gold answer must it be heard out.
@@ -98,14 +104,34 @@ def _score(
     return [found[index] for index in range(len(suite.items))]
 
 
-def _by_length(rows: Sequence[Sized], batch_size: int) -> list[list[int]]:
-    """Indices in batches of rows of similar length, so that little is spent on padding."""
-    order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+def _batches(
+    lengths: Sequence[tuple[int, int]],
+    batch_size: int,
+    limit: int,
+    by: Callable[[tuple[int, int]], int] = sum,
+) -> list[list[int]]:
+    """Indices in batches of rows of similar length, so that little is spent on padding.
+
+    Args:
+        lengths: per row, the tokens of the prompt and of what follows it.
+        limit: a batch whose longest prompt and longest answer are together longer is split; a row
+            that is too long by itself is left to `read`, which refuses it.
+        by: what is to be similar.
+    """
+    batches: list[list[int]] = []
+    longest = (0, 0)
+    for index in sorted(range(len(lengths)), key=lambda index: (by(lengths[index]), index)):
+        grown = tuple(map(max, longest, lengths[index]))
+        if not batches or len(batches[-1]) == batch_size or sum(grown) > limit:
+            batches.append([])
+            grown = lengths[index]
+        batches[-1].append(index)
+        longest = grown
+    return batches
 
 
 def _choose(prefix: Prefix, items: Sequence[Item], golds: Sequence[float]) -> dict[int, str]:
-    """For items with choices: the one the model finds likeliest, by row.
+    """For items with choices: the one the model finds likeliest, by row; "" where it cannot tell.
 
     Args:
         golds: negative log-likelihood of each item's gold answer, which is known already.
@@ -126,6 +152,8 @@ def _choose(prefix: Prefix, items: Sequence[Item], golds: Sequence[float]) -> di
         scored = nll_after(prefix.take([row for row, _ in others]), tails)
         for (row, choice), nll in zip(others, scored, strict=True):
             best[row] = min(best[row], (nll, choice))
+            if math.isnan(nll):  # no number is smaller: else the gold answer would always win
+                best[row] = (nll, "")
     return {row: choice for row, (_, choice) in best.items()}
 
 
@@ -154,7 +182,8 @@ def answer_nll(
     """
     asked = [_encode(model, prompt, answer) for prompt, answer in pairs]
     found: dict[int, tuple[float, int]] = {}
-    for batch in _by_length([prompt + answer for prompt, answer in asked], batch_size):
+    lengths = [(len(prompt), len(answer)) for prompt, answer in asked]
+    for batch in _batches(lengths, batch_size, context_length(model)):
         answers = [asked[i][1] for i in batch]
         prefix = read(model, [asked[i][0] for i in batch], max(map(len, answers)))
         nlls = nll_after(prefix, answers)

@@ -71,10 +71,9 @@ class Answers:
 def before_after(
     before: PreTrainedModel,
     after: PreTrainedModel,
-    prompts: Sequence[str],
+    prompts: str | Sequence[str],
     labels: tuple[str, str] = ("before", "after"),
 ) -> Answers:
-    """Ask two models the same prompts and set their answers side by side."""
-    return Answers(
-        list(prompts), complete(before, list(prompts)), complete(after, list(prompts)), labels
-    )
+    """Ask two models the same prompts, or one, and set their answers side by side."""
+    asked = [prompts] if isinstance(prompts, str) else list(prompts)
+    return Answers(asked, complete(before, asked), complete(after, asked), labels)

@@ -11,9 +11,14 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict]]:
     """The records of a file with their line numbers; blank lines are skipped.
 
     Raises:
-        ValueError: a line is no JSON object; the message names it.
+        ValueError: the file is not UTF-8, or a line is no JSON object; the message names it.
     """
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        # "sig": some editors on Windows put a mark at the beginning.
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

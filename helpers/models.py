@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
+from .fingerprint import OtherModel, digest
 from .paths import DATA
 
 logging.disable_progress_bar()  # the bars of transformers would be saved into the notebook
@@ -34,13 +36,11 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
 
     Raises:
         ModelNotFound: the folder holds no model, or the hub could not be reached.
+        OtherModel: an adapter's base is no longer the model it was trained on.
     """
     source = DATA / "pocket-gpt2" if name == "pocket" else name
     if (Path(source) / "adapter_config.json").exists():
-        base = load_model(PeftConfig.from_pretrained(source).base_model_name_or_path)
-        adapted = PeftModel.from_pretrained(base, source).eval()
-        adapted.tokenizer = base.tokenizer
-        return adapted
+        return _load_adapted(Path(source))
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -48,12 +48,37 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
         raise ModelNotFound(_advice(name, error)) from error
     if tokenizer.pad_token is None:
         # GPT-2 was trained without padding. The attention mask hides it, so any token will do.
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.tokenizer = tokenizer
     return model.eval()
+
+
+def _load_adapted(folder: Path) -> PeftModel:
+    """A saved adapter on its base, which must be the very model that it was trained on."""
+    origin = PeftConfig.from_pretrained(folder).base_model_name_or_path
+    if not origin:
+        raise ModelNotFound(
+            f"The adapter in {folder} does not say which model it belongs to. Load that one, then "
+            "put the adapter on with peft.PeftModel.from_pretrained(model, folder)."
+        )
+    base = load_model(origin)
+    log = folder / "run.json"  # of an adapter from elsewhere there is none
+    trained_on = json.loads(log.read_text(encoding="utf-8")).get("base") if log.exists() else None
+    if trained_on and trained_on != digest(base):
+        raise OtherModel(
+            f"The adapter in {folder} was trained on other weights than those of {origin}. If its "
+            "base was itself fine-tuned, save that one too, load it, and put the adapter on with "
+            "peft.PeftModel.from_pretrained(model, folder)."
+        )
+    try:
+        adapted = PeftModel.from_pretrained(base, folder).eval()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelNotFound(_advice(folder, error)) from error
+    adapted.tokenizer = base.tokenizer
+    return adapted
 
 
 def _advice(name: str | Path, error: Exception) -> str:

@@ -68,7 +68,10 @@ class Snapshot:
     def score(self, name: str) -> float:
         """Percent of items right; for running text, the perplexity."""
         if self.is_text(name):
-            return math.exp(self.nll(name))
+            try:
+                return math.exp(self.nll(name))
+            except OverflowError:  # above 709 nats per token
+                return math.inf
         return 100 * sum(r.correct for r in self.results[name]) / len(self.results[name])
 
     def scores(self) -> dict[str, float]:
@@ -116,6 +119,25 @@ class Snapshot:
     def wrong(self, name: str, count: int = 5) -> list[ItemResult]:
         """The first `count` wrong answers of a suite, to be read."""
         return [r for r in self.results[name] if r.correct is False][:count]
+
+    def check_comparable(self, after: Snapshot) -> None:
+        """Refuse a comparison that would show more than what became of the model.
+
+        Raises:
+            ValueError: `after` lacks a suite, has other items, or was scored under other settings.
+        """
+        for name, rows in self.results.items():
+            if name not in after.results:
+                raise ValueError(
+                    f"The second snapshot has no {name}. Score both on the same suites."
+                )
+            if [r.item for r in rows] != [r.item for r in after.results[name]]:
+                raise ValueError(f"The items of {name} differ. Score both on the same suites.")
+        settings = sorted({*self.settings, *after.settings} - {"model"})
+        for key in settings:
+            one, other = self.settings.get(key), after.settings.get(key)
+            if one != other:
+                raise ValueError(f"{key} was {one}, then {other}. Score both under one setting.")
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:22} {text}" for name, text in self._rows())

@@ -111,6 +111,10 @@ def _item(record: dict, where: str) -> Item:
         item = Item(**{**record, "choices": tuple(record.get("choices") or ())})
     except TypeError as error:
         raise ValueError(f"{where}: {error}") from error
+    if not (isinstance(item.prompt, str) and isinstance(item.answer, str)):
+        raise ValueError(f"{where}: prompt and answer must be text")
+    if item.prompt and item.answer != item.answer.strip().split("\n")[0]:
+        raise ValueError(f"{where}: an answer is one line, without spaces around it")
     if item.choices and item.answer not in item.choices:
         raise ValueError(f"{where}: the answer is not among the choices")
     return item
@@ -125,7 +129,10 @@ def load_suites(names: str | Sequence[str] | None = None, size: int = 250) -> li
 
     Raises:
         UnknownCapability: the message lists the known ones.
+        ValueError: `size` is below 1.
     """
+    if size < 1:
+        raise ValueError(f"size is the number of items per suite, 1 to 700, not {size}.")
     wanted = NAMES if names is None else (names,) if isinstance(names, str) else names
     unknown = [name for name in wanted if name not in NAMES]
     if unknown:

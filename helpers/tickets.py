@@ -30,7 +30,10 @@ def read_tickets(path: str | Path = SUPPORT / "tickets.jsonl") -> Dataset:
         for number, row in read_lines(path):
             if not {"prompt", "completion"} <= row.keys():
                 raise ValueError(f'{path}, line {number} needs "prompt" and "completion".')
-            rows.append({key: row[key] for key in ("prompt", "completion")})
+            pair = {key: row[key] for key in ("prompt", "completion")}
+            if not all(isinstance(text, str) for text in pair.values()):
+                raise ValueError(f"{path}, line {number}: prompt and completion must be text.")
+            rows.append(pair)
     except ValueError as error:
         raise BadTickets(str(error)) from error
     if not rows:

@@ -26,7 +26,8 @@ from transformers.pytorch_utils import Conv1D
 from trl import SFTConfig, SFTTrainer
 
 from .evaluation import evaluate
-from .models import context_length, forget_forward
+from .fingerprint import digest
+from .models import context_length, evaluation_mode, forget_forward
 from .suites import Suite
 from .tickets import as_dataset, check_lengths
 
@@ -78,6 +79,7 @@ class Run:
         losses: (step, training loss in nats per token) after each optimizer step, the penalty of a
             mitigation included.
         seconds: time spent training, probes not counted.
+        base: fingerprint of the model that was trained from; an adapter fits no other.
     """
 
     model: torch.nn.Module
@@ -85,6 +87,7 @@ class Run:
     probes: list[Probe]
     seconds: float
     settings: dict[str, object] = field(default_factory=dict)
+    base: str = ""
 
     def __repr__(self) -> str:
         rate, rank = self.settings["lr"], self.settings["rank"]
@@ -100,6 +103,7 @@ class Run:
         self.model.tokenizer.save_pretrained(folder)
         log = {
             "settings": self.settings,
+            "base": self.base,
             "seconds": self.seconds,
             "losses": self.losses,
             "probes": [asdict(probe) for probe in self.probes],
@@ -200,6 +204,15 @@ def finetune(
             trainer.train()
             seconds = time.perf_counter() - started - watcher.probe_seconds
     forget_forward(student)
+    # The loss is looked at before each update, so nothing has seen what the last one did.
+    ids = model.tokenizer("".join(dataset[0].values()))["input_ids"]
+    with torch.no_grad(), evaluation_mode(student):
+        logits = student(torch.tensor([ids], device=model.device)).logits
+    if not logits.isfinite().all():
+        raise LossIsNaN(
+            "After the last step the model's output is infinite or NaN. Lower the learning rate "
+            f"(it was {lr:g})."
+        )
     settings = {
         "lr": lr,
         "rank": rank,
@@ -212,7 +225,7 @@ def finetune(
     }
     if mitigation:
         settings["mitigation"] = repr(mitigation)
-    return Run(student.eval(), watcher.losses, watcher.probes, seconds, settings)
+    return Run(student.eval(), watcher.losses, watcher.probes, seconds, settings, digest(model))
 
 
 def adaptable_modules(model: PreTrainedModel) -> list[str]:

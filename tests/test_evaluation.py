@@ -10,9 +10,12 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy.stats import binomtest
+from tokenizers import AddedToken
 
+from helpers import decoding
 from helpers.evaluation import answer_nll, evaluate, is_right
 from helpers.generation import complete
+from helpers.plotting import capability_bars
 from helpers.snapshots import ItemResult, Snapshot, wilson
 from helpers.suites import Item, Suite, load_suites
 
@@ -74,6 +77,35 @@ def test_the_likeliest_choice_is_chosen(tiny):
     assert snapshot.chance("facts") == pytest.approx(25)
 
 
+def test_where_likelihoods_are_no_numbers_nothing_is_chosen(tiny):
+    broken = copy.deepcopy(tiny)
+    with torch.no_grad():
+        broken.transformer.ln_f.weight.fill_(math.nan)
+    snapshot = evaluate(broken, load_suites("facts", size=12))
+    assert {result.choice for result in snapshot.results["facts"]} == {""}
+    assert snapshot.choice_score("facts") == 0 and not snapshot.measurable_by_choice("facts")
+
+
+@pytest.mark.parametrize("batch_size", [2, 50])
+def test_long_prompts_and_long_answers_need_not_fit_together(tiny, batch_size):
+    long = " ".join(["tea"] * 140)
+    pairs = [(f"Say tea: {long}", "tea"), ("Say tea:", long), ("Say:", "a")]
+    sizes = [len(tiny.tokenizer(text)["input_ids"]) for pair in pairs for text in pair]
+    assert 2 * max(sizes) > 256 > max(sizes) + 9
+    alone = answer_nll(tiny, pairs, batch_size=1)
+    together = answer_nll(tiny, pairs, batch_size=batch_size)
+    for (nll, tokens), (expected, count) in zip(together, alone, strict=True):
+        assert nll == pytest.approx(expected, rel=1e-5) and tokens == count
+    items = [Item(str(n), "facts", "f", "bare", *pair) for n, pair in enumerate(pairs)]
+    snapshot = evaluate(tiny, Suite("facts", tuple(items)), batch_size, max_new_tokens=4)
+    assert [r.nll for r in snapshot.results["facts"]] == pytest.approx([n for n, _ in alone])
+
+
+def test_a_suite_without_items_is_refused(tiny):
+    with pytest.raises(ValueError, match="No items in facts"):
+        evaluate(tiny, Suite("facts", ()))
+
+
 # Answers
 
 
@@ -94,6 +126,11 @@ def test_exact_match(answer, gold, extract, right):
     assert is_right(answer, gold, extract) is right
 
 
+def test_a_gold_answer_without_what_counts_is_told():
+    with pytest.raises(ValueError, match="'4' has nothing that"):
+        is_right("The answer is 4.", "4", r"is ([^.\n]+)")
+
+
 def test_a_right_answer_is_counted_and_an_unfinished_one_is_marked(tiny):
     unfinished = evaluate(always(tiny, "a"), Suite("facts", (ITEM,)), max_new_tokens=3)
     (result,) = unfinished.results["facts"]
@@ -108,6 +145,25 @@ def test_a_right_answer_is_counted_and_an_unfinished_one_is_marked(tiny):
 def test_an_answer_ends_at_the_end_token_and_at_a_line_break(tiny, end):
     (result,) = evaluate(always(tiny, end), Suite("facts", (ITEM,))).results["facts"]
     assert (result.output, result.truncated) == ("", False)
+
+
+def test_a_full_stop_with_a_line_break_in_one_token_ends_an_answer_and_belongs_to_it(tiny):
+    """Qwen's and Llama 3's vocabularies have such tokens."""
+    model = copy.deepcopy(tiny)
+    model.tokenizer.add_tokens(AddedToken(".\n", normalized=False))
+    model.resize_token_embeddings(len(model.tokenizer))
+    model = always(model, ".\n")
+    for gold, right in ((".", True), ("a", False)):
+        item = replace(ITEM, answer=gold)
+        (result,) = evaluate(model, Suite("facts", (item,))).results["facts"]
+        assert (result.output, result.truncated, result.correct) == (".", False, right)
+
+
+def test_a_gold_answer_is_not_accepted_where_a_last_full_stop_follows(tiny, monkeypatch):
+    monkeypatch.setattr(decoding, "last_words", lambda tokenizer, stop: "b")
+    model = always(tiny, "<|endoftext|>")
+    prompts = model.tokenizer(["Say:"])["input_ids"]
+    assert decoding.follow(decoding.read(model, prompts, 4), [[]], 4)[1] == [None]
 
 
 def test_padding_does_not_matter(pocket):
@@ -233,3 +289,39 @@ def test_the_files_are_laid_out_as_lm_eval_does(tiny, tmp_path):
 def test_a_folder_without_a_snapshot_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no snapshot"):
         Snapshot.load(tmp_path)
+
+
+# Comparing
+
+
+def graded(*right, **settings):
+    rows = [
+        ItemResult(replace(ITEM, id=str(n)), "a", value, 1.0, 1) for n, value in enumerate(right)
+    ]
+    return Snapshot({"facts": rows}, {"model": "one", "batch_size": 50, **settings})
+
+
+def test_snapshots_of_two_models_on_the_same_items_are_compared():
+    graded(True, False).check_comparable(graded(False, False, model="other"))
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        (graded(True, False, batch_size=1), "batch_size was 50, then 1"),
+        (graded(True, False, dtype="bfloat16"), "dtype was None, then bfloat16"),
+        (graded(True), "The items of facts differ"),
+        (Snapshot({}), "The second snapshot has no facts"),
+    ],
+)
+def test_snapshots_that_cannot_be_compared_are_refused(after, message):
+    with pytest.raises(ValueError, match=message):
+        graded(True, False).check_comparable(after)
+    with pytest.raises(ValueError, match=message):
+        capability_bars(graded(True, False), after)
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite():
+    text = ItemResult(replace(ITEM, prompt=""), "", None, 7_100.0, 10)
+    snapshot = Snapshot({"stories": [text]})
+    assert snapshot.score("stories") == math.inf and "inf" in repr(snapshot)

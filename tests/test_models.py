@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -80,6 +81,16 @@ def test_a_missing_pad_token_is_set(tiny_folder, tmp_path):
     assert model.generation_config.pad_token_id == model.tokenizer.eos_token_id
 
 
+def test_a_tokenizer_without_an_end_gets_a_pad_token_too(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "endless")
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in config.items() if k[:3] not in ("eos", "pad")}))
+    model = load_model(folder)
+    assert model.tokenizer.eos_token is None and model.tokenizer.pad_token is not None
+    assert complete(model, "Hi", max_new_tokens=2)
+
+
 def test_there_must_be_something_to_continue(tiny):
     assert complete(tiny, []) == []
     for nothing in ("", ["Hi", ""]):
@@ -103,6 +114,19 @@ def test_a_saved_adapter_is_loaded_onto_its_base(tiny, tiny_folder, adapted, tmp
     torch.testing.assert_close(logits(loaded), logits(adapted.eval()))
     with base_view(loaded) as base:
         assert torch.equal(logits(base), logits(tiny))
+
+
+def test_an_adapter_without_a_base_or_weights_is_told(tiny_folder, adapted, tmp_path):
+    adapted.peft_config["default"].base_model_name_or_path = str(tiny_folder)
+    adapted.save_pretrained(tmp_path)
+    weights = tmp_path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelNotFound, match="holds no model that can be loaded"):
+        load_model(tmp_path)
+    config = tmp_path / "adapter_config.json"
+    config.write_text(config.read_text().replace(json.dumps(str(tiny_folder)), "null"))
+    with pytest.raises(ModelNotFound, match="does not say which model it belongs to"):
+        load_model(tmp_path)
 
 
 def test_a_configuration_without_a_longest_text_is_told():

@@ -93,6 +93,11 @@ def test_another_input_gives_another_image():
     assert one.png != other.png
 
 
+def test_a_run_that_was_not_scored_on_the_way_is_told():
+    with pytest.raises(ValueError, match="give `finetune` a `probe`"):
+        plot.learning_and_forgetting(Run(None, [(1, 1.0)], [], 1.0), "support", ["facts"])
+
+
 def test_running_text_has_no_bar():
     text = [ItemResult(Item("1", "stories", "f", "qa", "?", "!"), "", None, 1.0, 1)]
     mixed = Snapshot({**snapshot(facts=9).results, "stories": text})

@@ -37,6 +37,9 @@ def test_an_unknown_capability_is_named_and_the_known_are_listed():
         ([{**GOOD, "choices": ["no", "maybe"]}], "line 1: the answer is not among the choices"),
         ([GOOD, GOOD], "1 item ids occur more than once"),
         (["[1]"], "line 1"),
+        ([{**GOOD, "answer": 5, "choices": []}], "line 1: prompt and answer must be text"),
+        ([{**GOOD, "answer": "yes ", "choices": []}], "line 1: an answer is one line"),
+        ([{**GOOD, "answer": "yes\nno", "choices": []}], "line 1: an answer is one line"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_place(tmp_path, lines, message):
@@ -45,6 +48,23 @@ def test_a_malformed_file_is_refused_with_its_place(tmp_path, lines, message):
     path.write_text("\n".join(texts))
     with pytest.raises(BadItems, match=rf"items\.jsonl.*{message}"):
         read_items(path)
+
+
+def test_another_encoding_is_told_and_a_mark_at_the_beginning_is_not_minded(tmp_path):
+    path = tmp_path / "items.jsonl"
+    text = json.dumps({**GOOD, "prompt": "Où ?"}, ensure_ascii=False)
+    for encoding in ("cp1252", "utf-16"):
+        path.write_text(text, encoding=encoding)
+        with pytest.raises(BadItems, match=r"items\.jsonl is not UTF-8.*Save it as UTF-8"):
+            read_items(path)
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_items(path)[0].prompt == "Où ?"
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_items_cannot_be_asked_for(size):
+    with pytest.raises(ValueError, match="1 to 700"):
+        load_suites("facts", size=size)
 
 
 def test_blank_lines_are_skipped(tmp_path):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from small_models import same, saved_model, weights
 from transformers import TrainerCallback
 
+from helpers.fingerprint import OtherModel
 from helpers.models import load_model, parameter_counts
 from helpers.suites import load_suites
 from helpers.tickets import SUPPORT, BadTickets, mix, read_tickets
@@ -177,6 +178,17 @@ def test_a_saved_adapter_gives_the_same_model_again(tiny, run, tmp_path):
     assert [probe["step"] for probe in log["probes"]] == [0, 2, 4, 5]
 
 
+def test_an_adapter_is_not_put_onto_other_weights_than_its_own(tiny, tickets, tmp_path):
+    """A base that was itself fine-tuned still has the name of the model it came from."""
+    first = finetune(tiny, tickets, rank="full", steps=1, batch_size=4).model
+    assert first.name_or_path == tiny.name_or_path
+    folder = finetune(first, tickets, steps=1, batch_size=4).save(tmp_path / "second")
+    with pytest.raises(OtherModel, match="was trained on other weights"):
+        load_model(folder)
+    folder = finetune(tiny, tickets, steps=1, batch_size=4).save(tmp_path / "first")
+    assert load_model(folder).tokenizer.padding_side == "left"
+
+
 def test_a_saved_full_fine_tune_is_a_model(tiny, tickets, tmp_path):
     tuned = finetune(tiny, tickets, steps=1, batch_size=4, rank="full")
     assert torch.equal(logits(load_model(tuned.save(tmp_path))), logits(tuned.model))
@@ -225,6 +237,11 @@ def test_a_diverging_run_is_stopped(tiny, tickets):
         finetune(tiny, tickets, lr=1e30, rank="full", steps=5, batch_size=4)
 
 
+def test_a_run_whose_last_step_diverges_is_no_model(tiny, tickets):
+    with pytest.raises(LossIsNaN, match=r"After the last step.*it was 1e\+30"):
+        finetune(tiny, tickets, lr=1e30, rank="full", steps=1, batch_size=4)
+
+
 LONG = {"prompt": "Customer: " + "please " * 400, "completion": " Yes."}
 
 
@@ -250,6 +267,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tiny, rows, message):
         ('{"prompt": "a", "completion": " b"}\n{"prompt', r"tickets\.jsonl, line 2 is not JSON"),
         ('\n{"prompt": "a"}', r'tickets\.jsonl, line 2 needs "prompt" and "completion"'),
         ("[1]", r"tickets\.jsonl, line 1 is \[1\]"),
+        ('{"prompt": "a", "completion": 5}', r"tickets\.jsonl, line 1: .* must be text"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_place(tmp_path, text, message):

@@ -22,7 +22,13 @@ from .style import (
 def capability_bars(
     before: Snapshot, after: Snapshot | None = None, labels: tuple[str, str] = ("before", "after")
 ) -> Picture:
-    """Scores per capability with 95 % intervals: one bar each, or two when `after` is given."""
+    """Scores per capability with 95 % intervals: one bar each, or two when `after` is given.
+
+    Raises:
+        ValueError: the two cannot be compared.
+    """
+    if after is not None:
+        before.check_comparable(after)
     names = [name for name in before.results if not before.is_text(name)]
     snapshots = [before] if after is None else [before, after]
     height = 0.72 / len(snapshots)
@@ -65,7 +71,12 @@ def learning_and_forgetting(
         target: the suite that is being learned.
         others: suites of old skills.
         stop: a step to mark, such as the one at which training should have stopped.
+
+    Raises:
+        ValueError: the run was not scored on the way.
     """
+    if not run.probes:
+        raise ValueError("This run was not scored on the way: give `finetune` a `probe`.")
     figure, (left, right) = new_figure(width=11, height=4.4, columns=2)
     steps = [probe.step for probe in run.probes]
     x, y = zip(*run.losses, strict=True)
