@@ -204,15 +204,7 @@ def finetune(
             trainer.train()
             seconds = time.perf_counter() - started - watcher.probe_seconds
     forget_forward(student)
-    # The loss is looked at before each update, so nothing has seen what the last one did.
-    ids = model.tokenizer("".join(dataset[0].values()))["input_ids"]
-    with torch.no_grad(), evaluation_mode(student):
-        logits = student(torch.tensor([ids], device=model.device)).logits
-    if not logits.isfinite().all():
-        raise LossIsNaN(
-            "After the last step the model's output is infinite or NaN. Lower the learning rate "
-            f"(it was {lr:g})."
-        )
+    check_output(student, model.tokenizer("".join(dataset[0].values()))["input_ids"], lr)
     settings = {
         "lr": lr,
         "rank": rank,
@@ -226,6 +218,25 @@ def finetune(
     if mitigation:
         settings["mitigation"] = repr(mitigation)
     return Run(student.eval(), watcher.losses, watcher.probes, seconds, settings, digest(model))
+
+
+@torch.no_grad()
+def check_output(model: torch.nn.Module, ids: list[int], lr: float) -> None:
+    """Refuse a model that its last step has broken; the loss was looked at before that update.
+
+    Args:
+        ids: tokens of a text to read.
+
+    Raises:
+        LossIsNaN: what the model says about it is infinite or NaN.
+    """
+    with evaluation_mode(model):
+        logits = model(torch.tensor([ids], device=model.device)).logits
+    if not logits.isfinite().all():
+        raise LossIsNaN(
+            "After the last step the model's output is infinite or NaN. Lower the learning rate "
+            f"(it was {lr:g})."
+        )
 
 
 def adaptable_modules(model: PreTrainedModel) -> list[str]:

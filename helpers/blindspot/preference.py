@@ -18,9 +18,10 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer
 
+from ..fingerprint import digest
 from ..models import context_length, forget_forward
 from ..suites import Suite
-from ..training import TRAINER_OPTIONS, Run, Watcher, lora_config, quiet
+from ..training import TRAINER_OPTIONS, Run, Watcher, check_output, lora_config, quiet
 
 COLUMNS = ("prompt", "chosen", "rejected")
 
@@ -117,6 +118,8 @@ def preference_tune(
     tuned = trainer.model
     forget_forward(tuned)
     tuned.tokenizer = model.tokenizer
+    first = dataset[0]["prompt"] + dataset[0]["chosen"]
+    check_output(tuned, model.tokenizer(first)["input_ids"], lr)
     settings = {
         "method": "dpo",
         "beta": beta,
@@ -130,7 +133,13 @@ def preference_tune(
         "seed": seed,
     }
     return PreferenceRun(
-        tuned.eval(), watcher.losses, watcher.probes, seconds, settings, watcher.agreement
+        tuned.eval(),
+        watcher.losses,
+        watcher.probes,
+        seconds,
+        settings,
+        base=digest(model),
+        agreement=watcher.agreement,
     )
 
 
