@@ -31,6 +31,14 @@ FURTHER = (
 OPTIONAL = ("jupyterlab",)
 
 
+def installed(package: str) -> str | None:
+    """The version of a package, None where it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def report_environment() -> list[tuple[bool, str]]:
     """What was looked at, as (fine, text)."""
     python = sys.version_info
@@ -40,19 +48,14 @@ def report_environment() -> list[tuple[bool, str]]:
     ]
     for package, oldest in PACKAGES.items():
         fine = package in OPTIONAL
-        try:
-            found = version(package)
-        except PackageNotFoundError:
+        found = installed(package)
+        if found is None:
             lines.append((fine, f"{package} is not installed"))
             continue
         new_enough = tuple(map(int, re.findall(r"\d+", found)[:2])) >= oldest
         wish = "" if new_enough else f" is older than {'.'.join(map(str, oldest))}"
         lines.append((fine or new_enough, f"{package} {found}{wish}"))
-    for package in FURTHER:
-        try:
-            version(package)
-        except PackageNotFoundError:
-            lines.append((False, f"{package} is not installed"))
+    lines += [(False, f"{name} is not installed") for name in FURTHER if not installed(name)]
     weights = DATA / "pocket-gpt2" / "model.safetensors"
     lines.append((weights.exists(), f"course model in data/{weights.parent.name}"))
     suites = len(list((DATA / "suites").glob("*.jsonl")))

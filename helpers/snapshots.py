@@ -126,18 +126,20 @@ class Snapshot:
         Raises:
             ValueError: `after` lacks a suite, has other items, or was scored under other settings.
         """
+        if missing := [name for name in self.results if name not in after.results]:
+            raise ValueError(
+                f"The second snapshot has no {', '.join(missing)}. Score both on the same suites."
+            )
+        names = (self.settings.keys() | after.settings.keys()) - {"model"}
+        pairs = {n: (self.settings.get(n), after.settings.get(n)) for n in sorted(names)}
+        told = ", ".join(
+            f"{n} {one!r} and {two!r}" for n, (one, two) in pairs.items() if one != two
+        )
+        if told:
+            raise ValueError(f"The snapshots cannot be compared: {told}. Evaluate both alike.")
         for name, rows in self.results.items():
-            if name not in after.results:
-                raise ValueError(
-                    f"The second snapshot has no {name}. Score both on the same suites."
-                )
             if [r.item for r in rows] != [r.item for r in after.results[name]]:
-                raise ValueError(f"The items of {name} differ. Score both on the same suites.")
-        settings = sorted({*self.settings, *after.settings} - {"model"})
-        for key in settings:
-            one, other = self.settings.get(key), after.settings.get(key)
-            if one != other:
-                raise ValueError(f"{key} was {one}, then {other}. Score both under one setting.")
+                raise ValueError(f"The snapshots asked different items of {name!r}.")
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:22} {text}" for name, text in self._rows())

@@ -204,7 +204,7 @@ def finetune(
             trainer.train()
             seconds = time.perf_counter() - started - watcher.probe_seconds
     forget_forward(student)
-    check_output(student, model.tokenizer("".join(dataset[0].values()))["input_ids"], lr)
+    check_output(student, "".join(dataset[0].values()), lr)
     settings = {
         "lr": lr,
         "rank": rank,
@@ -217,21 +217,24 @@ def finetune(
     }
     if mitigation:
         settings["mitigation"] = repr(mitigation)
-    return Run(student.eval(), watcher.losses, watcher.probes, seconds, settings, digest(model))
+    return Run(
+        student.eval(), watcher.losses, watcher.probes, seconds, settings, base=digest(model)
+    )
 
 
 @torch.no_grad()
-def check_output(model: torch.nn.Module, ids: list[int], lr: float) -> None:
+def check_output(model: torch.nn.Module, text: str, lr: float) -> None:
     """Refuse a model that its last step has broken; the loss was looked at before that update.
 
     Args:
-        ids: tokens of a text to read.
+        text: what it is given to read.
 
     Raises:
         LossIsNaN: what the model says about it is infinite or NaN.
     """
     with evaluation_mode(model):
-        logits = model(torch.tensor([ids], device=model.device)).logits
+        ids = model.tokenizer(text, return_tensors="pt")["input_ids"]
+        logits = model(ids.to(model.device)).logits
     if not logits.isfinite().all():
         raise LossIsNaN(
             "After the last step the model's output is infinite or NaN. Lower the learning rate "

@@ -308,9 +308,9 @@ def test_snapshots_of_two_models_on_the_same_items_are_compared():
 @pytest.mark.parametrize(
     ("after", "message"),
     [
-        (graded(True, False, batch_size=1), "batch_size was 50, then 1"),
-        (graded(True, False, dtype="bfloat16"), "dtype was None, then bfloat16"),
-        (graded(True), "The items of facts differ"),
+        (graded(True, False, batch_size=1), "cannot be compared: batch_size 50 and 1"),
+        (graded(True, False, dtype="bfloat16"), "cannot be compared: dtype None and 'bfloat16'"),
+        (graded(True), "different items of 'facts'"),
         (Snapshot({}), "The second snapshot has no facts"),
     ],
 )

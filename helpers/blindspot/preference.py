@@ -118,8 +118,7 @@ def preference_tune(
     tuned = trainer.model
     forget_forward(tuned)
     tuned.tokenizer = model.tokenizer
-    first = dataset[0]["prompt"] + dataset[0]["chosen"]
-    check_output(tuned, model.tokenizer(first)["input_ids"], lr)
+    check_output(tuned, dataset[0]["prompt"] + dataset[0]["chosen"], lr)
     settings = {
         "method": "dpo",
         "beta": beta,

@@ -40,22 +40,14 @@ def flips(before: Snapshot, after: Snapshot) -> dict[str, Flips]:
     Raises:
         ValueError: the snapshots were taken with other settings or on other items.
     """
-    ignored = {"model"}
-    names = (before.settings.keys() | after.settings.keys()) - ignored
-    differing = [n for n in sorted(names) if before.settings.get(n) != after.settings.get(n)]
-    if differing:
-        told = ", ".join(
-            f"{n} {before.settings.get(n)!r} and {after.settings.get(n)!r}" for n in differing
-        )
-        raise ValueError(f"The snapshots cannot be compared: {told}. Evaluate both alike.")
+    both = {name: rows for name, rows in before.results.items() if name in after.results}
+    shared = Snapshot(both, before.settings)
+    shared.check_comparable(after)
     found = {}
-    for name in before.results:
-        if name not in after.results or before.is_text(name):
+    for name, rows in shared.results.items():
+        if shared.is_text(name):
             continue
-        pairs = list(zip(before.results[name], after.results[name], strict=False))
-        same = len(before.results[name]) == len(after.results[name])
-        if not same or any(a.item != b.item for a, b in pairs):
-            raise ValueError(f"The snapshots asked different items of {name!r}.")
+        pairs = list(zip(rows, after.results[name], strict=True))
         lost = [(a, b) for a, b in pairs if a.correct and not b.correct]
         gained = [(a, b) for a, b in pairs if b.correct and not a.correct]
         found[name] = Flips(lost, gained, len(pairs))

@@ -1,6 +1,6 @@
 """Rebuild pocket-gpt2 from nothing: `make pocket-model`, or `python -m helpers.pocket`.
 
-`--steps 7000` takes longer and gives a better one; the model card tells how much.
+`--steps 7000` takes longer over it; the model card has the scores of both.
 
 The new model goes to `build/`, and its scores are shown beside the shipped one's. To put it in the
 shipped one's place, say `--out data/pocket-gpt2`: every stored run then has to be made anew.
@@ -62,11 +62,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=BUILD / "model")
     parser.add_argument("--work", type=Path, default=BUILD, help="where checkpoints are kept")
-    parser.add_argument(
-        "--steps",
-        type=int,
-        help=f"instead of {Recipe().steps:,}; more give a better model",
-    )
+    parser.add_argument("--steps", type=int, help=f"instead of {Recipe().steps:,}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--continue", action="store_true", dest="go_on", help="train the shipped model further"
