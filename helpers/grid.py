@@ -45,13 +45,22 @@ from .tickets import read_tickets
 from .training import LossIsNaN, finetune
 
 SEEDS = (0, 1, 2)
-RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 6e-3, 1e-2, 3e-2)
+RATES = (3e-5, 1e-4, 3e-4, 5e-4, 1e-3, 1.5e-3, 3e-3, 6e-3, 1e-2, 1.5e-2, 3e-2)
 RANKS = (1, 2, 4, 8, 16, 32, 64, "full")
 TICKETS = 1200
 ITEMS = 30  # held-out items per capability and look
 #: Learning rate by rank, by seed. One seed is finished before the next begins.
 KNOBS = [
     Setting(lr, rank, STEPS, TICKETS, seed) for seed in SEEDS for rank in RANKS for lr in RATES
+]
+#: The same with other rules for α. At rank 8 all rules agree, and the runs above are theirs too.
+ALPHAS = [
+    Setting(lr, rank, STEPS, TICKETS, seed, alpha)
+    for ranks in ((1, 64), (4, 16))
+    for seed in SEEDS
+    for alpha in ("16", "rs")
+    for rank in ranks
+    for lr in (1e-3, 3e-3, 6e-3, 1e-2, 3e-2)
 ]
 #: How forgetting grows with the number of steps, and with the number of different tickets; and
 #: what rank 1 does with four times the steps.
@@ -112,6 +121,7 @@ def make_run(
     watcher = Looks(look, looks)
     tickets = some_tickets(read_tickets(), setting.tickets, setting.seed)
     options = {key: getattr(setting, key) for key in ("lr", "rank", "steps", "seed")}
+    options["alpha"] = setting.lora_alpha
     diverged, seconds = "", 0.0
     try:
         run = finetune(course_model(), tickets, **options, callbacks=[watcher, *callbacks])
@@ -233,7 +243,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"  # the bars of the runs themselves, in their own processes
     files = {
-        GRID.name: [Job(setting, make_knobs) for setting in KNOBS],
+        GRID.name: [Job(setting, make_knobs) for setting in KNOBS + ALPHAS],
         SCALE.name: [Job(setting, make_run) for setting in GROWTH],
         INSIDE.name: [Job(setting, make_inside) for setting in WATCHED],
         CHAINS.name: [Job(setting, make_chain) for setting in CHAINED],

@@ -6,6 +6,7 @@ A file holds one run per line. It is read here and made by `helpers.grid`.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +35,15 @@ STEPS = 60
 LOOKS = (5, 15, 30, 60)
 
 Rank = int | str  # a number, or "full"
+
+#: LoRA adds (α/r)·BA to a weight. Three habits of choosing α, which agree at rank 8: twice the rank
+#: (the factor stays 2), the same α for every rank (Hu et al. 2021, arXiv 2106.09685), and α growing
+#: with the root of the rank, which is rank-stabilised LoRA (Kalajdzievski 2023, arXiv 2312.03732).
+ALPHA_RULES: dict[str, Callable[[int], float]] = {
+    "2r": lambda rank: 2 * rank,
+    "16": lambda rank: 16,
+    "rs": lambda rank: round(2 * math.sqrt(8 * rank), 4),
+}
 T = TypeVar("T")
 
 
@@ -49,6 +59,8 @@ class Setting(NamedTuple):
         rank: rank of LoRA on all linear layers, or "full".
         steps: optimizer steps of 16 tickets.
         tickets: how many different tickets were used.
+        alpha: the rule by which LoRA's α follows the rank, a key of `ALPHA_RULES`; it means nothing
+            to full fine-tuning.
     """
 
     lr: float
@@ -56,6 +68,12 @@ class Setting(NamedTuple):
     steps: int
     tickets: int
     seed: int
+    alpha: str = "2r"
+
+    @property
+    def lora_alpha(self) -> float | None:
+        """LoRA's α, or None for full fine-tuning."""
+        return None if self.rank == "full" else ALPHA_RULES[self.alpha](self.rank)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def finetune(
     *,
     lr: float = 3e-3,
     rank: int | Literal["full"] = 8,
-    alpha: int | None = None,
+    alpha: float | None = None,
     target_modules: str | Sequence[str] = "all-linear",
     steps: int = 200,
     epochs: float | None = None,
@@ -256,7 +256,7 @@ def adaptable_modules(model: PreTrainedModel) -> list[str]:
 def lora_config(
     model: PreTrainedModel,
     rank: int,
-    alpha: int,
+    alpha: float,
     target_modules: str | Sequence[str] = "all-linear",
 ) -> LoraConfig:
     """PEFT's configuration for a model, with GPT-2's transposed weights taken care of."""
