@@ -1,26 +1,18 @@
-"""The quiz at the end of a lesson: `quiz("01")` reads data/quizzes/01.json.
-
-The file is a list of questions, each with options of which exactly one is correct and all of which
-say why; and at most one open question with a hint:
-
-    [{"question": "…", "options": [{"text": "…", "correct": true, "why": "…"}, …]},
-     {"open": "…", "hint": "…"}]
-"""
+"""The quiz of a lesson: `quiz("01")` shows data/quizzes/01.json, whose form is in `quiz_files`."""
 
 from __future__ import annotations
 
 import html
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
+import math
 from typing import Any
 
 import ipywidgets
 
-from .paths import DATA
+from .quiz_files import FOLDER, QuizError, closed, read_quiz
 from .widgets.faces import bundle
 
-FOLDER = DATA / "quizzes"
+__all__ = ["FOLDER", "Quiz", "QuizError", "quiz", "read_quiz"]
+
 # Long options wrap beside their button; by default a label has the height of one line. Within a
 # label, ipywidgets puts the text before the button, hence the reversed row.
 STYLE = (
@@ -31,10 +23,11 @@ STYLE = (
     ".course-quiz .widget-radio-box input {flex: none; align-self: flex-start; margin: 0;}"
     "</style>"
 )
-
-
-class QuizError(ValueError):
-    """A quiz file is not as it should be; the message says where."""
+#: In a saved page, which must not give the answers away to those who have yet to think.
+ANSWERS_ELSEWHERE = (
+    "The answers, each with its reason: run the cell and choose, or look into the same notebook in "
+    "solutions/."
+)
 
 
 def quiz(name: str) -> Quiz:
@@ -51,104 +44,115 @@ def quiz(name: str) -> Quiz:
     return Quiz(read_quiz(path))
 
 
-def read_quiz(path: Path) -> list[dict[str, Any]]:
-    """Read and validate a quiz file.
-
-    Raises:
-        QuizError: naming the file, the entry and what is wrong with it.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise QuizError(f"{path.name}: not JSON ({error})") from None
-    if not isinstance(entries, list) or not entries:
-        raise QuizError(f"{path.name}: should be a list of questions")
-    for number, entry in enumerate(entries, start=1):
-        if mistake := _mistake(entry):
-            raise QuizError(f"{path.name}, entry {number}: {mistake}")
-    if sum("open" in entry for entry in entries) > 1:
-        raise QuizError(f"{path.name}: more than one open question")
-    return entries
-
-
-def _mistake(entry: Any) -> str | None:
-    """What is wrong with one entry of a quiz file, or None."""
-    if not isinstance(entry, dict):
-        return "should be an object"
-    if "open" in entry:
-        return _empty(entry, "open", "hint")
-    if mistake := _empty(entry, "question"):
-        return mistake
-    options = entry.get("options")
-    if not isinstance(options, list) or len(options) < 2:
-        return '"options" should be a list of two or more'
-    for place, option in enumerate(options, start=1):
-        if not isinstance(option, dict) or not isinstance(option.get("correct"), bool):
-            return f'option {place} should have "correct": true or false'
-        if mistake := _empty(option, "text", "why"):
-            return f"option {place}: {mistake}"
-    if (right := sum(option["correct"] for option in options)) != 1:
-        return f"exactly one option should be correct, not {right}"
-    if len({option["text"] for option in options}) < len(options):
-        return "two options have the same text"
-    return None
-
-
-def _empty(entry: dict[str, Any], *keys: str) -> str | None:
-    for key in keys:
-        if not isinstance(entry.get(key), str) or not entry[key].strip():
-            return f'"{key}" is missing or empty'
-    return None
-
-
-@dataclass
 class Question:
     """One question with its widgets; `entry` is as in the file."""
 
-    number: int
-    entry: dict[str, Any]
-    radio: ipywidgets.RadioButtons = field(init=False)
-    button: ipywidgets.Button = field(init=False)
-    feedback: ipywidgets.HTML = field(init=False)
-
-    def __post_init__(self) -> None:
-        labels = [(option["text"], place) for place, option in enumerate(self.entry["options"])]
-        self.radio = ipywidgets.RadioButtons(
-            options=labels, value=None, layout=ipywidgets.Layout(width="auto")
-        )
+    def __init__(self, number: int, entry: dict[str, Any]) -> None:
+        self.number, self.entry = number, entry
+        self.field = self._field()
         self.button = ipywidgets.Button(
-            description="Check", tooltip=f"Check the answer to question {self.number}"
+            description="Check", tooltip=f"Check the answer to question {number}"
         )
         self.feedback = ipywidgets.HTML()
         self.button.on_click(self.answer)
 
+    def _field(self) -> ipywidgets.Widget:
+        raise NotImplementedError
+
+    def judge(self) -> tuple[str, str]:
+        """The verdict on what is entered, and its reason."""
+        raise NotImplementedError
+
     def answer(self, _button: ipywidgets.Button | None = None) -> None:
-        """Explain the option that is chosen."""
-        if self.radio.value is None:
-            verdict, why = "Choose an option first.", ""
-        else:
-            option = self.entry["options"][self.radio.value]
-            verdict, why = ("Right." if option["correct"] else "Not quite."), option["why"]
+        """Explain what is entered."""
+        verdict, why = self.judge()
         self.feedback.value = (
             f'<div role="status"><strong>{verdict}</strong> {html.escape(why)}</div>'
         )
 
     def title(self) -> str:
-        """The question as HTML."""
-        return f"<p><strong>{self.number}.</strong> {html.escape(self.entry['question'])}</p>"
+        """The question and its evidence as HTML."""
+        asked = f"<p><strong>{self.number}.</strong> {html.escape(self.entry['question'])}</p>"
+        lines = self.entry.get("evidence")
+        return asked + (f"<pre>{html.escape(chr(10).join(lines))}</pre>" if lines else "")
+
+    def told(self) -> str:
+        """The question and its evidence as plain text."""
+        evidence = [f"   {line}" for line in self.entry.get("evidence", [])]
+        return "\n".join([f"{self.number}. {self.entry['question']}", *evidence])
+
+
+class Choice(Question):
+    """A question with options, of which one is right."""
+
+    def _field(self) -> ipywidgets.Widget:
+        labels = [(option["text"], place) for place, option in enumerate(self.entry["options"])]
+        return ipywidgets.RadioButtons(
+            options=labels, value=None, layout=ipywidgets.Layout(width="auto")
+        )
+
+    def judge(self) -> tuple[str, str]:
+        if self.field.value is None:
+            return "Choose an option first.", ""
+        option = self.entry["options"][self.field.value]
+        return ("Right." if option["correct"] else "Not quite."), option["why"]
+
+    def saved(self) -> str:
+        """The options as HTML, without a word on which is right."""
+        texts = "".join(f"<li>{html.escape(o['text'])}</li>" for o in self.entry["options"])
+        return f'<ol type="A">{texts}</ol>'
+
+    def told(self) -> str:
+        options = zip("ABCDEFGHIJ", self.entry["options"], strict=False)
+        return "\n".join([super().told(), *(f"   {a}. {option['text']}" for a, option in options)])
+
+
+class Number(Question):
+    """A question whose answer is a number within a range."""
+
+    def _field(self) -> ipywidgets.Widget:
+        return ipywidgets.Text(
+            placeholder=f"a number, in {self.entry['number']['unit']}",
+            description="Answer",
+            layout=ipywidgets.Layout(width="24em"),
+        )
+
+    def judge(self) -> tuple[str, str]:
+        number = self.entry["number"]
+        text = self.field.value.strip().removesuffix(number["unit"]).rstrip(" %")
+        try:
+            given = float(text.replace(",", ".").replace("−", "-"))
+        except ValueError:
+            given = math.nan
+        if not math.isfinite(given):
+            return "Enter a number first.", "Digits alone, such as 12 or 0.5."
+        if given < number["low"]:
+            return "Too low.", number["below"]
+        if given > number["high"]:
+            return "Too high.", number["above"]
+        return "Right.", number["why"]
+
+    def saved(self) -> str:
+        """Where the answer goes, as HTML."""
+        return f"<p>A number, in {html.escape(self.entry['number']['unit'])}.</p>"
+
+    def told(self) -> str:
+        return f"{super().told()}\n   (a number, in {self.entry['number']['unit']})"
 
 
 class Quiz:
     """A quiz with three faces: widgets in a live notebook, HTML in a saved one, and plain text."""
 
     def __init__(self, entries: list[dict[str, Any]]) -> None:
-        closed = [entry for entry in entries if "open" not in entry]
-        self.questions = [Question(number, entry) for number, entry in enumerate(closed, start=1)]
+        self.questions = [
+            (Number if "number" in entry else Choice)(number, entry)
+            for number, entry in enumerate(closed(entries), start=1)
+        ]
         self.open = next((entry for entry in entries if "open" in entry), None)
         parts: list[ipywidgets.Widget] = [ipywidgets.HTML(STYLE)]
         for question in self.questions:
             title = ipywidgets.HTML(question.title())
-            parts += [title, question.radio, question.button, question.feedback]
+            parts += [title, question.field, question.button, question.feedback]
         self.widget = ipywidgets.VBox([*parts, ipywidgets.HTML(self._open_html())])
         self.widget.add_class("course-quiz")
 
@@ -159,27 +163,11 @@ class Quiz:
         return f"<p><strong>Open question.</strong> {html.escape(self.open['open'])}</p>{hint}"
 
     def _repr_html_(self) -> str:
-        parts = []
-        for question in self.questions:
-            options = question.entry["options"]
-            texts = "".join(f"<li>{html.escape(option['text'])}</li>" for option in options)
-            reasons = "".join(
-                f"<li>{'<strong>Right.</strong>' if option['correct'] else 'Not quite.'} "
-                f"{html.escape(option['why'])}</li>"
-                for option in options
-            )
-            parts.append(
-                f'{question.title()}<ol type="A">{texts}</ol>'
-                f'<details><summary>Answer</summary><ol type="A">{reasons}</ol></details>'
-            )
-        return "".join(parts) + self._open_html()
+        parts = [question.title() + question.saved() for question in self.questions]
+        return "".join(parts) + f"<p>{ANSWERS_ELSEWHERE}</p>" + self._open_html()
 
     def __repr__(self) -> str:
-        lines = []
-        for question in self.questions:
-            lines.append(f"{question.number}. {question.entry['question']}")
-            for letter, option in zip("ABCDEFGHIJ", question.entry["options"], strict=False):
-                lines.append(f"   {letter}. {option['text']}")
+        lines = [question.told() for question in self.questions]
         return "\n".join(lines + ([f"Open question. {self.open['open']}"] if self.open else []))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:

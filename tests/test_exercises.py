@@ -146,8 +146,8 @@ def test_a_quiz_has_three_faces(folder):
     assert bundle[faces.WIDGET_VIEW]["model_id"] == shown.widget.model_id
     page, text = bundle["text/html"], bundle["text/plain"]
     assert "Is 1 &lt; 2?" in page and "Yes &amp; always" in page and "Why &lt;b&gt;?" in page
-    answer = page[page.index("<summary>Answer</summary>") : page.index("</details>")]
-    assert "<strong>Right.</strong> One is &lt;less&gt;." in answer and "Count &amp; see." in answer
+    # What is saved is read by people who have yet to answer.
+    assert "One is" not in page and "Count" not in page and "solutions/" in page
     assert "<details><summary>Hint</summary>Think &amp; wait.</details>" in page
     assert "1. Is 1 < 2?\n   A. Yes & always" in text and "Why <b>?" in text
 
@@ -162,8 +162,8 @@ def test_a_quiz_has_three_faces(folder):
 )
 def test_the_button_explains_the_chosen_option(folder, choice, feedback):
     question = quiz("90").questions[0]
-    assert question.feedback.value == "" and question.radio.value is None
-    question.radio.value = choice
+    assert question.feedback.value == "" and question.field.value is None
+    question.field.value = choice
     question.button.click()
     assert question.feedback.value == f'<div role="status">{feedback}</div>'
 
@@ -172,8 +172,44 @@ def test_the_widget_holds_every_part(folder):
     shown = quiz("90")
     children = shown.widget.children
     question = shown.questions[0]
-    assert all(w in children for w in (question.radio, question.button, question.feedback))
+    assert all(w in children for w in (question.field, question.button, question.feedback))
     assert "Is 1 &lt; 2?" in children[1].value and "Think &amp; wait." in children[-1].value
+
+
+NUMBER = {
+    "question": "How many is 1 + 1?",
+    "evidence": ["a  1 <", "b  1"],
+    "number": {
+        "low": 1.9, "high": 2.1, "unit": "points",
+        "why": "Both & each.", "below": "Only one?", "above": "One of them twice?",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entered", "feedback"),
+    [
+        ("", "Enter a number first."),
+        ("two", "Enter a number first."),
+        ("nan", "Enter a number first."),
+        ("2", "<strong>Right.</strong> Both &amp; each."),
+        (" 2,0 points", "<strong>Right.</strong>"),
+        ("2 %", "<strong>Right.</strong>"),
+        ("−3", "<strong>Too low.</strong> Only one?"),
+        ("2.2", "<strong>Too high.</strong> One of them twice?"),
+    ],
+)
+def test_a_number_is_right_within_its_range(folder, entered, feedback):
+    (folder / "91.json").write_text(json.dumps([NUMBER, *ENTRIES]))
+    shown = quiz("91")
+    question = shown.questions[0]
+    question.field.value = entered
+    question.button.click()
+    assert feedback in question.feedback.value
+    page, text = shown._repr_html_(), repr(shown)
+    assert "<pre>a  1 &lt;\nb  1</pre>" in page and "A number, in points." in page
+    assert "Both" not in page and "Only one" not in page
+    assert "   a  1 <\n   b  1\n   (a number, in points)\n2. Is 1 < 2?" in text
 
 
 def change(**changes):
@@ -181,6 +217,11 @@ def change(**changes):
     first = {**ENTRIES[0]["options"][0], **changes.pop("first", {})}
     question = {**ENTRIES[0], "options": [first, ENTRIES[0]["options"][1]], **changes}
     return json.dumps([question])
+
+
+def wrong(**changes):
+    """A question for a number, with its number changed."""
+    return json.dumps([{**NUMBER, "number": {**NUMBER["number"], **changes}}])
 
 
 @pytest.mark.parametrize(
@@ -197,6 +238,12 @@ def change(**changes):
         (change(options=[ENTRIES[0]["options"][0]] * 2), "exactly one .* not 2"),
         (change(first={"why": ""}), 'entry 1: option 1: "why" is missing or empty'),
         (change(first={"text": "No"}), "entry 1: two options have the same text"),
+        (change(evidence=[]), 'entry 1: "evidence" should be a list of lines'),
+        (change(number=NUMBER["number"]), 'entry 1: should have either "options" or a "number"'),
+        (wrong(low=True), 'entry 1: "number" should have a number as "low"'),
+        (wrong(high="2"), 'entry 1: "number" should have a number as "high"'),
+        (wrong(low=3), 'entry 1: "low" lies above "high"'),
+        (wrong(unit=""), 'entry 1: "unit" is missing or empty'),
         (json.dumps([{"open": "Why?"}]), 'entry 1: "hint" is missing or empty'),
         (json.dumps([ENTRIES[1]] * 2), "more than one open question"),
     ],

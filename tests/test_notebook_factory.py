@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -348,3 +349,44 @@ def test_stamping_refuses_what_is_no_address(root, name, capsys):
     assert notebooks.main(["stamp", name], root) == 1
     assert "OWNER/NAME" in capsys.readouterr().err
     assert address.read_repository(root) == "ada/course"
+
+
+PREDICTED = """\
+# %% [markdown]
+# **Predict before you run.** How much is it?
+
+# %% tags=["predict"]
+1 + 1
+
+# %%
+from helpers.exercises import quiz
+quiz("00")
+"""
+QUIZ = [
+    {
+        "question": "Is 1 < 2?",
+        "options": [
+            {"text": "No", "correct": False, "why": "Count & see."},
+            {"text": "Yes", "correct": True, "why": "One is <less>."},
+        ],
+    }
+]
+
+
+def test_predicted_outputs_are_collapsed_and_answers_stand_in_solutions(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "data" / "quizzes").mkdir(parents=True)
+    (tmp_path / "data" / "quizzes" / "00.json").write_text(json.dumps(QUIZ))
+    script = tmp_path / "source" / "00_tiny.py"
+    script.write_text(PREDICTED)
+    lesson, solution = (percent.generate(script, kind) for kind in ("lessons", "solutions"))
+    assert lesson.cells[1].metadata["jupyter"] == {"outputs_hidden": True}
+    assert "jupyter" not in lesson.cells[2].metadata
+    assert "less" not in nbformat.writes(lesson)
+    answers = solution.cells[-1].source
+    assert answers.startswith("<details><summary>Answers to question 1</summary>")
+    assert "Right. <b>Yes</b>: One is &lt;less&gt;." in answers and "Count &amp; see." in answers
+    nbformat.validate(solution)
+    lesson.cells[1].metadata.pop("jupyter")
+    wrong = list(percent.differences(lesson, percent.generate(script, "lessons")))
+    assert wrong == ["cell 2: its outputs should be saved collapsed, or not"]

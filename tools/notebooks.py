@@ -1,6 +1,6 @@
 """The notebook factory: one script per lesson in, two notebooks out.
 
-    python tools/notebooks.py build [01 ...] [--force] [--no-execute]
+    python tools/notebooks.py build [01 ...] [--only solutions] [--force] [--no-execute]
     python tools/notebooks.py check
     python tools/notebooks.py stamp OWNER/NAME
 
@@ -14,13 +14,15 @@ A solution stands between two marker lines inside a code cell:
         return sum(numbers) / len(numbers)
         # END SOLUTION
 
-A cell tagged `solution` stands in `solutions/` only. `{{badge}}` in prose becomes a Colab link.
+A cell tagged `solution` stands in `solutions/` only; the outputs of one tagged `predict` are saved
+collapsed. `{{badge}}` in prose becomes a Colab link.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -51,7 +53,11 @@ def read_notebook(path: Path) -> NotebookNode | None:
 
 
 def build(
-    root: Path, names: list[str] | None = None, force: bool = False, run: bool = True
+    root: Path,
+    names: list[str] | None = None,
+    force: bool = False,
+    run: bool = True,
+    kinds: Sequence[str] = KINDS,
 ) -> list[str]:
     """Write the notebooks; run those whose code, helpers/ or data/ changed.
 
@@ -61,7 +67,7 @@ def build(
     repository = read_repository(root)
     surroundings = folder_digest(root / "helpers", root / "data")
     for source in sources(root, names):
-        for kind in KINDS:
+        for kind in kinds:
             path = root / kind / f"{source.stem}.ipynb"
             label = f"{kind}/{path.name}"
             notebook = generate(source, kind, repository)
@@ -117,6 +123,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     builder = commands.add_parser("build", help="write and run the notebooks")
     builder.add_argument("names", nargs="*", help="such as 01; all when left out")
+    builder.add_argument("--only", choices=KINDS, help="the notebooks of one folder")
     builder.add_argument("--force", action="store_true", help="run even what did not change")
     builder.add_argument("--no-execute", action="store_true", help="do not run (a draft)")
     commands.add_parser("check", help="compare the notebooks with source/")
@@ -124,7 +131,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "build":
-            failures = build(root, options.names, options.force, not options.no_execute)
+            kinds = [options.only] if options.only else KINDS
+            failures = build(root, options.names, options.force, not options.no_execute, kinds)
         elif options.command == "check":
             failures = check(root)
         else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,10 @@ import jupytext
 import nbformat
 from address import PLACEHOLDER, badge
 from nbformat import NotebookNode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from helpers.quiz_files import closed, explanations, read_quiz
 
 # The same on every machine, whatever the kernel there calls itself.
 METADATA = {
@@ -87,10 +94,36 @@ def generate(source: Path, kind: str, repository: str = PLACEHOLDER) -> Notebook
         make = getattr(nbformat.v4, f"new_{cell.cell_type}_cell")
         # jupytext notes blank lines of the script, which a notebook has no use for.
         metadata = {k: v for k, v in cell.metadata.items() if not k.startswith("lines_to_")}
+        if "predict" in metadata.get("tags", []):
+            # Saved collapsed, so that nobody reads the result before having guessed it; running the
+            # cell shows it.
+            metadata["jupyter"] = {"outputs_hidden": True}
         cells.append(make(text, id=identifier, metadata=metadata))
+        asked = re.search(r'^quiz\("(\w+)"\)', text, re.M) if cell.cell_type == "code" else None
+        if asked and kind == "solutions":
+            answers = quiz_answers(source.parents[1] / "data" / "quizzes" / f"{asked[1]}.json")
+            cells.append(nbformat.v4.new_markdown_cell(answers, id=f"{identifier[:4]}-answers"))
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
     notebook.nbformat_minor = 5
     return notebook
+
+
+def quiz_answers(path: Path) -> str:
+    """The answers to a quiz with their reasons, folded, as Markdown.
+
+    They stand beside the outputs: a saved lesson is also read by people who have yet to answer.
+    """
+    parts = []
+    for number, entry in enumerate(closed(read_quiz(path)), start=1):
+        right, *wrong = [
+            f"<b>{html.escape(answer)}</b>: {html.escape(why)}"
+            for answer, why in explanations(entry)
+        ]
+        items = "".join(f"<li>{text}</li>" for text in (f"Right. {right}", *wrong))
+        parts.append(
+            f"<details><summary>Answers to question {number}</summary><ul>{items}</ul></details>"
+        )
+    return "\n".join(parts)
 
 
 def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
@@ -115,6 +148,8 @@ def differences(actual: NotebookNode, expected: NotebookNode) -> Iterator[str]:
             yield f"cell {number}: text differs: {line!r}, should be {wanted!r}"
         elif is_.metadata.get("tags", []) != should.metadata.get("tags", []):
             yield f"cell {number}: tags differ"
+        elif is_.metadata.get("jupyter") != should.metadata.get("jupyter"):
+            yield f"cell {number}: its outputs should be saved collapsed, or not"
         elif is_.get("id") != should.id:
             yield f"cell {number}: id differs"
         else:
