@@ -49,6 +49,11 @@ TRAINER_OPTIONS = dict(
 )
 
 
+#: How the rate may go after its warm-up, by transformers' names: down to zero in a line, or by a
+#: cosine, or not at all (without a warm-up, or with one).
+SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
+
+
 class UnknownModules(ValueError):
     """LoRA was asked to adapt modules that the model does not have."""
 
@@ -117,6 +122,8 @@ def finetune(
     tickets: Dataset | Iterable[Mapping[str, str]],
     *,
     lr: float = 3e-3,
+    schedule: str = "linear",
+    warmup_steps: int = 0,
     rank: int | Literal["full"] = 8,
     alpha: float | None = None,
     target_modules: str | Sequence[str] = "all-linear",
@@ -133,11 +140,14 @@ def finetune(
 ) -> Run:
     """Fine-tune a copy of a model on prompt-completion pairs; the model given stays as it is.
 
-    The loss is taken on completions only. The learning rate falls linearly to zero.
+    The loss is taken on completions only.
 
     Args:
         tickets: rows with a "prompt" and a "completion" (which begins with a space).
         lr: peak learning rate of AdamW.
+        schedule: how the rate goes on from its peak, one of `SCHEDULES`.
+        warmup_steps: steps over which the rate climbs from zero to its peak; they are counted among
+            `steps`.
         rank: rank of LoRA (Hu et al. 2021, arXiv 2106.09685), or "full" to train every weight.
         alpha: LoRA's scale; twice the rank when left out.
         target_modules: names of the modules LoRA adapts, or "all-linear".
@@ -150,10 +160,12 @@ def finetune(
         BadTickets: the data is empty, malformed, or longer than the model's context.
         UnknownModules: `target_modules` names no module of the model; the valid ones are listed.
         LossIsNaN: training diverged.
-        ValueError: a number is too small, or the model carries an adapter already.
+        ValueError: a number is too small, the schedule is unknown or cannot be had with this
+            warm-up, or the model carries an adapter already.
     """
     if steps < 1 or (epochs is not None and epochs <= 0) or probe_every < 1:
         raise ValueError("steps and probe_every must be at least 1, and epochs above 0.")
+    check_schedule(schedule, warmup_steps, None if epochs else steps)
     if isinstance(model, PeftModel):
         raise ValueError(
             "This model carries an adapter already. Fold it in first: "
@@ -179,6 +191,8 @@ def finetune(
         config = SFTConfig(
             output_dir=scratch,
             learning_rate=lr,
+            lr_scheduler_type=schedule,
+            warmup_steps=warmup_steps,
             max_steps=-1 if epochs else steps,
             num_train_epochs=epochs or 1,
             per_device_train_batch_size=batch_size,
@@ -207,6 +221,8 @@ def finetune(
     check_output(student, "".join(dataset[0].values()), lr)
     settings = {
         "lr": lr,
+        "schedule": schedule,
+        "warmup_steps": warmup_steps,
         "rank": rank,
         "alpha": alpha,
         "target_modules": target_modules if rank != "full" else "all",
@@ -220,6 +236,33 @@ def finetune(
     return Run(
         student.eval(), watcher.losses, watcher.probes, seconds, settings, base=digest(model)
     )
+
+
+def check_schedule(schedule: str, warmup_steps: int, steps: int | None) -> None:
+    """Refuse a schedule that the trainer does not know, or would follow otherwise than it reads.
+
+    Args:
+        steps: optimizer steps of the run, or None where the number of epochs decides.
+
+    Raises:
+        ValueError: the message names the valid schedules, or what is wrong with the warm-up.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(
+            f"There is no schedule {schedule!r}. The valid ones are: {', '.join(SCHEDULES)}."
+        )
+    # The trainer takes a fraction for a share of the steps; here it would be a misunderstanding.
+    if warmup_steps < 0 or warmup_steps != int(warmup_steps):
+        raise ValueError(f"warmup_steps is a whole number of steps, not {warmup_steps}.")
+    if steps is not None and warmup_steps >= steps:
+        raise ValueError(
+            f"With warmup_steps={warmup_steps} and steps={steps} the rate would never reach its "
+            "peak. Warm up for fewer steps than the run has."
+        )
+    if schedule == "constant" and warmup_steps:
+        raise ValueError(
+            'schedule="constant" ignores a warm-up. Say schedule="constant_with_warmup".'
+        )
 
 
 @torch.no_grad()

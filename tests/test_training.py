@@ -149,6 +149,41 @@ def test_epochs_decide_the_number_of_steps(tiny):
     assert len(finetune(tiny, card, epochs=2, batch_size=2).losses) == 4
 
 
+class Rates(TrainerCallback):
+    """Notes the rate at which each step is made."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_step_begin(self, args, state, control, lr_scheduler=None, **kwargs):
+        self.rates.append(lr_scheduler.get_last_lr()[0])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup_steps", "rates"),
+    [
+        ("linear", 0, [8, 6, 4, 2]),
+        ("linear", 2, [0, 4, 8, 4]),
+        ("cosine", 0, [4 + 4 * math.cos(math.pi * step / 4) for step in range(4)]),
+        ("constant", 0, [8, 8, 8, 8]),
+        ("constant_with_warmup", 2, [0, 4, 8, 8]),
+    ],
+)
+def test_the_rate_follows_its_schedule(tiny, tickets, schedule, warmup_steps, rates):
+    seen = Rates()
+    options = dict(schedule=schedule, warmup_steps=warmup_steps, callbacks=[seen])
+    run = finetune(tiny, tickets, lr=8e-4, steps=4, batch_size=2, **options)
+    assert seen.rates == pytest.approx([rate * 1e-4 for rate in rates])
+    assert run.settings["schedule"] == schedule and run.settings["warmup_steps"] == warmup_steps
+
+
+def test_without_a_word_the_rate_falls_linearly(tiny, tickets):
+    seen = Rates()
+    run = finetune(tiny, tickets, lr=4e-4, steps=2, batch_size=2, callbacks=[seen])
+    assert seen.rates == pytest.approx([4e-4, 2e-4])
+    assert (run.settings["schedule"], run.settings["warmup_steps"]) == ("linear", 0)
+
+
 def test_a_llama_is_tuned_too(tokenizer, tickets, tmp_path):
     ends = dict(bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id)
     llama = saved_model("llama", tokenizer, tmp_path, num_key_value_heads=1, **ends)
@@ -203,6 +238,22 @@ def test_a_saved_full_fine_tune_is_a_model(tiny, tickets, tmp_path):
 def test_numbers_that_mean_nothing_are_refused(tiny, tickets, numbers):
     with pytest.raises(ValueError, match=r"at least 1|above 0"):
         finetune(tiny, tickets, **numbers)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(schedule="lineal"), "linear, cosine, constant, constant_with_warmup"),
+        (dict(schedule="reduce_lr_on_plateau"), "The valid ones are: linear"),
+        (dict(warmup_steps=-1), "whole number of steps, not -1"),
+        (dict(warmup_steps=0.1), r"whole number of steps, not 0\.1"),
+        (dict(warmup_steps=5, steps=5), "never reach its peak"),
+        (dict(schedule="constant", warmup_steps=2), 'Say schedule="constant_with_warmup"'),
+    ],
+)
+def test_a_schedule_that_cannot_be_had_is_refused(tiny, tickets, options, message):
+    with pytest.raises(ValueError, match=message):
+        finetune(tiny, tickets, **options)
 
 
 def test_an_alpha_of_zero_is_not_taken_for_none(tiny, tickets):
