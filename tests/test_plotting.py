@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 
 import pytest
 
 from helpers import plotting as plot
+from helpers.plotting import style
 from helpers.plotting.curves import front
 from helpers.snapshots import ItemResult, Snapshot
 from helpers.suites import Item
@@ -111,3 +113,45 @@ def test_a_front_has_what_no_other_point_beats(downwards, best):
     group = [(50, 9), (0, 0), (90, 4), (40, 5)]
     assert front(group, downwards) == best
     assert front(list(reversed(group)), downwards) == best
+
+
+def test_no_two_things_share_a_colour():
+    same = {("fine-tune", "plain")}  # the plain run is the fine-tune
+    for one, other in itertools.combinations(style.THINGS, 2):
+        if (one, other) not in same:
+            assert style.THINGS[one].colour != style.THINGS[other].colour, (one, other)
+    spare = {found.colour for found in style.STYLES}
+    assert len(spare) == len(style.STYLES)
+    assert not spare & {found.colour for found in style.THINGS.values()}
+    assert set(style.SAME.values()) <= set(style.THINGS) and not set(style.SAME) & set(style.THINGS)
+
+
+def test_a_thing_has_its_colour_under_all_its_names():
+    facts = style.THINGS["facts"]
+    for label in ("facts", "facts (after)", "facts, one seed", "facts\n3e-3"):
+        assert style.style_of(label) == facts
+    assert style.style_of("before") == style.THINGS["base"]
+    assert style.style_of("rank 1") == style.THINGS["rank 1"]
+    assert style.style_of("rank 2") is None
+
+
+def test_variants_in_one_figure_share_the_colour_and_nothing_else():
+    chosen = style.styles(["replay", "replay, lower rate", "mine", "yours"])
+    assert chosen["replay"].colour == chosen["replay, lower rate"].colour
+    assert len(set(chosen.values())) == 4
+    assert chosen["mine"].colour != chosen["yours"].colour
+    variants = style.styles([f"replay, {number}" for number in range(8)])
+    assert len(set(variants.values())) == 8
+
+
+def test_every_colour_is_dark_enough_to_be_read_on_white():
+    for name, found in {**style.THINGS, **dict(enumerate(style.STYLES))}.items():
+        assert _contrast_with_white(found.colour) >= 2.2, name
+
+
+def _contrast_with_white(colour):
+    """The contrast ratio of WCAG 2.2, 1 for white on white."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    light = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 1.05 / (light + 0.05)

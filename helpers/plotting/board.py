@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .style import BLUE, FONT_SIZE, GREY, STYLES, Picture, finish, new_figure
+from .style import BLUE, FONT_SIZE, GREY, Picture, finish, new_figure, styles
 
 if TYPE_CHECKING:
     from ..mitigations.board import Standing
@@ -59,8 +59,9 @@ def roads(groups: Mapping[str, Sequence[tuple[float, float, float]]], x: str, y:
     """
     figure, (ax,) = new_figure(width=9, height=5)
     told = []
-    for number, (label, road) in enumerate(groups.items()):
-        colour, dashes, marker = STYLES[number % len(STYLES)]
+    chosen = styles(groups)
+    for label, road in groups.items():
+        colour, dashes, marker = chosen[label]
         ax.plot([p[1] for p in road], [p[2] for p in road], color=colour, linestyle=dashes,
                 marker=marker, linewidth=2, markersize=7, label=label)  # fmt: skip
         for strength, across, down in {road[0], road[-1]} if len(road) > 1 else ():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..tradeoff import bootstrap
-from .style import FONT_SIZE, STYLES, Picture, finish, label_line_ends, new_figure
+from .style import FONT_SIZE, STYLES, Picture, finish, label_line_ends, new_figure, styles
 
 #: One curve: (x, y) points. Several curves of one label are seeds of the same thing.
 Curve = Sequence[tuple[float, float]]
@@ -35,8 +34,9 @@ def lines(
         ax.set_xscale("log")
     ends = []
     told = []
-    for number, (label, curves) in enumerate(series.items()):
-        colour, dashes, marker = STYLES[number % len(STYLES)]
+    chosen = styles(series)
+    for label, curves in series.items():
+        colour, dashes, marker = chosen[label]
         places = [place for place, _ in curves[0]]
         for curve in curves if len(curves) > 1 else ():
             ax.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.5)
@@ -101,8 +101,9 @@ def points(
     """
     figure, (ax,) = new_figure(width=9, height=5)
     told = []
-    for number, (label, group) in enumerate(groups.items()):
-        colour, dashes, marker = STYLES[number % len(STYLES)]
+    chosen = styles(groups)
+    for label, group in groups.items():
+        colour, dashes, marker = chosen[label]
         ax.plot(*zip(*group, strict=True), linestyle="", marker=marker, color=colour, markersize=6,
                 alpha=0.55, label=label)  # fmt: skip
         best = front(group, downwards)
@@ -134,12 +135,13 @@ def scatter(
     """
     figure, (ax,) = new_figure(width=9.5, height=5)
     told, left_out = [], 0
-    for number, (label, group) in enumerate(groups.items()):
+    chosen = styles(groups)
+    for label, group in groups.items():
         shown = [(a, b) for a, b in group if (a > 0 or not log_x) and (b > 0 or not log_y)]
         left_out += len(group) - len(shown)
         if not shown:
             continue
-        colour, _, marker = STYLES[number % len(STYLES)]
+        colour, _, marker = chosen[label]
         ax.plot(*zip(*shown, strict=True), linestyle="", marker=marker, color=colour, markersize=8,
                 alpha=0.75, label=label)  # fmt: skip
         across, up = ([point[axis] for point in shown] for axis in (0, 1))
@@ -169,7 +171,7 @@ def front(
 
 
 def spread(groups: Mapping[str, Sequence[float]], x: str, y: str) -> Picture:
-    """One column of dots per group, with its mean and bootstrapped 95 % interval."""
+    """One column of dots per group, with its mean and its range from the lowest to the highest."""
     figure, (ax,) = new_figure(width=9, height=4.2)
     told = []
     for number, (label, group) in enumerate(groups.items()):
@@ -177,18 +179,17 @@ def spread(groups: Mapping[str, Sequence[float]], x: str, y: str) -> Picture:
         ax.plot([number - 0.12] * len(group), group, linestyle="", marker=marker, color=colour,
                 alpha=0.45)  # fmt: skip
         if len(group) > 1:
-            found = bootstrap(group)
-            below, above = found.mean - found.low, found.high - found.mean
-            ax.errorbar(number + 0.12, found.mean, [[below], [above]], color="black", marker="_",
-                        markersize=16, capsize=5, linewidth=2)  # fmt: skip
-            told.append(f"{label} {found.mean:.1f} ({found.low:.1f} to {found.high:.1f})")
+            mean, low, high = sum(group) / len(group), min(group), max(group)
+            ax.errorbar(number + 0.12, mean, [[mean - low], [high - mean]], color="black",
+                        marker="_", markersize=16, capsize=5, linewidth=2)  # fmt: skip
+            told.append(f"{label} {mean:.1f} ({low:.1f} to {high:.1f})")
         else:
             told.append(f"{label} {', '.join(f'{value:.1f}' for value in group) or 'no run'}")
     ax.set_xticks(range(len(groups)), list(groups))
     ax.grid(axis="x", visible=False)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    return finish(figure, f"{y}, by {x}; means with 95 % intervals: {'; '.join(told)}.")
+    return finish(figure, f"{y}, by {x}; means and ranges: {'; '.join(told)}.")
 
 
 def law(

@@ -11,11 +11,11 @@ from .style import (
     FONT_SIZE,
     GREY,
     ORANGE,
-    STYLES,
     Picture,
     finish,
     label_line_ends,
     new_figure,
+    styles,
 )  # fmt: skip
 
 
@@ -91,8 +91,7 @@ def learning_and_forgetting(
 
     right.plot(steps, [p.scores[target] for p in run.probes], color="black", linewidth=2.5)
     ends = [(run.probes[-1].scores[target], target, "black")]
-    for number, name in enumerate(others):
-        colour, line, marker = STYLES[number % len(STYLES)]
+    for name, (colour, line, marker) in styles(others).items():
         values = [p.scores[name] for p in run.probes]
         right.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=5)
         ends.append((values[-1], name, colour))
@@ -130,8 +129,7 @@ def compare_runs(
     """
     figure, (ax,) = new_figure(width=10, height=1.6 + 0.55 * len(scores))
     labels = list(scores)
-    for number, name in enumerate(others):
-        colour, _, marker = STYLES[number % len(STYLES)]
+    for name, (colour, _, marker) in styles(others).items():
         ax.plot([scores[label][name] for label in labels], range(len(labels)), linestyle="",
                 color=colour, marker=marker, markersize=9, label=name)  # fmt: skip
     ax.plot([scores[label][target] for label in labels], range(len(labels)), linestyle="",
