@@ -78,6 +78,13 @@ def test_the_core_is_short_and_whole(lesson):
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
+def test_the_core_computes_less_than_half(lesson):
+    notebook = nbformat.read(ROOT / "solutions" / f"{lesson}.ipynb", as_version=4)
+    seconds = notebook.metadata["course"]["seconds"]  # of the run that made the outputs
+    assert 0 < seconds["core"] <= seconds["whole"] / 2
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_a_deeper_section_says_how_long_it_takes(lesson):
     below = cells(lesson)[len(core(lesson)) :]
     titles = [

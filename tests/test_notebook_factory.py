@@ -390,3 +390,18 @@ def test_predicted_outputs_are_collapsed_and_answers_stand_in_solutions(tmp_path
     lesson.cells[1].metadata.pop("jupyter")
     wrong = list(percent.differences(lesson, percent.generate(script, "lessons")))
     assert wrong == ["cell 2: its outputs should be saved collapsed, or not"]
+
+
+def test_the_core_ends_where_deeper_begins():
+    def ran(first, last):
+        cell = nbformat.v4.new_code_cell("1")
+        times = {"iopub.execute_input": first, "iopub.status.idle": last}
+        cell.metadata["execution"] = {key: f"2026-01-10T10:00:{at}Z" for key, at in times.items()}
+        return cell
+
+    skipped = nbformat.v4.new_code_cell("")  # an empty cell is never run
+    deeper = nbformat.v4.new_markdown_cell("# Deeper\n\nEach section stands by itself.")
+    cells = [ran("01.000000", "03.500000"), skipped, deeper, ran("04.000000", "10.000000")]
+    assert outputs.seconds(nbformat.v4.new_notebook(cells=cells)) == {"core": 2.5, "whole": 8.5}
+    whole = nbformat.v4.new_notebook(cells=cells[:1])
+    assert outputs.seconds(whole) == {"core": 2.5, "whole": 2.5}

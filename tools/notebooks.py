@@ -77,12 +77,12 @@ def build(
             if old and is_current(old, notebook, mark, root):
                 for (_, cell), (_, ran) in zip(code_cells(notebook), code_cells(old), strict=True):
                     cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
-                notebook.metadata["course"] = {"digest": mark}
+                notebook.metadata["course"] = old.metadata["course"]
                 print(f"{label}: outputs are up to date")
             elif run:
                 print(f"{label}: running", flush=True)
                 try:
-                    execute(notebook, path.parent)
+                    took = execute(notebook, path.parent)
                 # RuntimeError: the kernel died, or did not start.
                 except (CellExecutionError, CellTimeoutError, RuntimeError) as error:
                     failures.append(f"{label}: {error}")
@@ -90,7 +90,8 @@ def build(
                 if found := [f"{label}: {problem}" for problem in problems(notebook, root)]:
                     failures += found
                     continue
-                notebook.metadata["course"] = {"digest": mark}
+                notebook.metadata["course"] = {"digest": mark, "seconds": took}
+                print(f"{label}: core {took['core']:.0f} s of {took['whole']:.0f} s")
             else:
                 print(f"{label}: draft, not run")
             nbformat.validate(notebook)
