@@ -76,6 +76,7 @@ def pretend(notebook, folder):
     for _, cell in outputs.code_cells(notebook):
         cell.execution_count = 1
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="made up\n")]
+    return {"core": 1.0, "whole": 3.0}
 
 
 def edit(root, name, change):
@@ -202,7 +203,7 @@ def counting(monkeypatch):
 
     def run(notebook, folder):
         count.append(folder.name)
-        pretend(notebook, folder)
+        return pretend(notebook, folder)
 
     monkeypatch.setattr(notebooks, "execute", run)
     return count

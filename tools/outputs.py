@@ -29,7 +29,7 @@ def execute(notebook: NotebookNode, folder: Path) -> dict[str, float]:
     """Run a notebook in `folder`, offline, in a fresh kernel; outputs are stored in its cells.
 
     Returns:
-        Seconds that its cells took: "core", above the cell that begins with `# Deeper`, and "whole".
+        Seconds that its cells took: "core", those above `# Deeper`, and "whole".
     """
     client = NotebookClient(
         notebook,
