@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 
 import pytest
 
+from helpers.plotting.style import THINGS
 from helpers.snapshots import ItemResult, Snapshot
 from helpers.suites import Item
 from helpers.widgets.merge import GRID, MergeLab, Route
@@ -125,3 +127,17 @@ def test_what_is_missing_is_named():
         MergeLab(only)
     with pytest.raises(ValueError, match=r"at alpha 0.5 is of support, and"):
         MergeLab({**SCORED, 0.5: only[0.5]})
+
+
+def test_every_line_has_its_name_and_its_things_colour():
+    lab = MergeLab(SCORED)
+    artists = list(lab._artists(0.5))
+    names = {a.get_text().strip(): a.get_color() for a in artists if hasattr(a, "get_text")}
+    assert set(names) == {"support", "old skills", "lists", "howto"}
+    assert names == {name: THINGS[name].colour for name in names}
+    lines = [
+        a.get_color() for a in artists if hasattr(a, "get_linestyle") and a.get_marker() != "None"
+    ]
+    assert sorted(lines) == sorted(names.values())
+    heights = sorted(a.xy[1] for a in artists if hasattr(a, "get_text"))
+    assert min(high - low for low, high in itertools.pairwise(heights)) >= 8

@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..plotting.style import BLUE, FONT_SIZE, GREY, ORANGE, dress
+from ..plotting.style import FONT_SIZE, dress, styles
 from ..snapshots import Snapshot
 from ..suites import TARGET
 from ..tables import head
@@ -19,6 +19,8 @@ from .controls import picture, row, slider, status
 from .faces import show
 from .frame import Frame
 
+#: What the mean line is called.
+MEAN = "old skills"
 #: What the slider offers where models can be scored on the spot.
 GRID = tuple(round(0.05 * step, 2) for step in range(21))
 
@@ -181,23 +183,23 @@ class MergeLab:
 
     def _artists(self, alpha: float) -> Iterator[Artist]:
         yield self.ax.axvline(alpha, color="#333333", linewidth=1.5)
-        for name in self.route.old:
-            points = zip(*self.route.curve((name,)), strict=True)
-            yield from self.ax.plot(*points, color=GREY, linewidth=0.9, alpha=0.7)
-        ends = []
-        for name, names, colour, dashes, marker in (
-            (self.route.target, (self.route.target,), BLUE, "-", "o"),
-            ("old skills", self.route.old, ORANGE, "--", "s"),
-        ):
+        drawn = {self.route.target: (self.route.target,), MEAN: self.route.old}
+        if len(self.route.old) > 1:
+            drawn |= {name: (name,) for name in self.route.old}
+        chosen, ends = styles(drawn), []
+        for name, names in drawn.items():
+            colour, dashes, marker = chosen[name]
+            single = name in self.route.old
             points = self.route.curve(names)
             yield from self.ax.plot(*zip(*points, strict=True), color=colour, linestyle=dashes,
-                                    marker=marker, linewidth=2.6)  # fmt: skip
-            ends.append((points[-1][1], name, colour))
+                                    marker=marker, markersize=4 if single else 7,
+                                    linewidth=1.2 if single else 2.6)  # fmt: skip
+            ends.append((points[-1][1], name, colour, FONT_SIZE - (2 if single else 0)))
         lowest = -20.0
-        for value, name, colour in sorted(ends):
+        for value, name, colour, size in sorted(ends):
             lowest = max(value, lowest + 8)  # names make room for each other
             yield self.ax.annotate(f" {name}", (self.ax.get_xlim()[1], lowest), color=colour,
-                                   va="center", size=FONT_SIZE, annotation_clip=False)  # fmt: skip
+                                   va="center", size=size, annotation_clip=False)  # fmt: skip
 
     def _ipython_display_(self) -> None:
         show(self.widget, self.image.value, self.route.words(self.alpha.value))
