@@ -19,6 +19,7 @@ def test_the_example_says_what_its_comments_say():
     assert found["arithmetic"] == Category(
         "arithmetic", "pocket_arithmetic", margin=3, min_items=250, cluster="family"
     )
+    assert (found.looks, found.candidates, found.level) == (1, 1, 0.05)
     assert found["support"].role == "target" and found["support"].min_score == 85
     with pytest.raises(KeyError, match="no category 'facts'; it has arithmetic, support"):
         found["facts"]
@@ -27,6 +28,13 @@ def test_the_example_says_what_its_comments_say():
 @pytest.mark.parametrize("text", [example_map(), COURSE.read_text(encoding="utf-8")])
 def test_a_map_comes_back_from_its_own_text(text):
     found = CapabilityMap.parse(text)
+    assert CapabilityMap.parse(found.dump()) == found
+
+
+def test_alpha_is_divided_by_every_chance_to_ship():
+    text = example_map().replace("looks: 1", "looks: 2").replace("candidates: 1 ", "candidates: 5 ")
+    found = CapabilityMap.parse(text)
+    assert (found.looks, found.candidates) == (2, 5) and found.level == pytest.approx(0.005)
     assert CapabilityMap.parse(found.dump()) == found
 
 
@@ -69,6 +77,19 @@ def one(line):
         (one("min_items: 0"), "line 5: min_items must be a number at least 1, not 0"),
         (one("min_score: 120"), "line 5: min_score must be a number from 0 to 100, not 120"),
         (one("discordance: 1"), "line 5: discordance must be a number between 0 and 1, not 1"),
+        (one("expected: 3x"), "line 5: expected must be a number from 0 to 100, not '3x'"),
+        (
+            "version: 1\nlooks: 0\ncategories: {}",
+            "line 2: looks must be a number at least 1",
+        ),
+        (
+            "version: 1\ncandidates: 1.5\ncategories: {}",
+            "candidates must be a whole number",
+        ),
+        (
+            "version: 1\ncategories:\n  a:\n    role: target\n    min_score: 80\n    expected: 80",
+            "line 6: expected must be more than the target's min_score",
+        ),
         (one("chance: true"), "line 5: chance must be a number from 0 to 100, not True"),
         (one("cluster: [a]"), r"line 5: cluster must be a name, not \['a'\]"),
         (one("task: 7"), "line 5: task must be a name, not 7"),

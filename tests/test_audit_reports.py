@@ -35,7 +35,7 @@ REPORT = AuditReport(
         row("facts"),
         row("sums", "BLOCK", drop=20.0, p_regressed=1e-6, lost=150, gained=10,
             lost_examples=(FLIP,), notes=("40 % of the answers are cut off",)),
-        row("lists", "INCONCLUSIVE", drop=2.0, needed=1234),
+        row("lists", "INCONCLUSIVE", drop=2.0, needed=(640, 1234)),
         row("stories", "BLOCK", drop=9.0, severity="warn"),
         row("extra", "WATCHED", drop=-80.0, role="watch", margin=None),
         row("dark", "NOT MEASURABLE", low=-float("inf"), high=float("inf"), adjusted=(1.0, -2.0)),
@@ -89,7 +89,8 @@ def test_the_markdown_table_keeps_its_columns(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(REPORT.rows) and {line.count(" | ") for line in rows} == {7}
     assert "20.0 (18.0 to 22.0)" in rows[2] and "BLOCK (warns only)" in rows[4]
-    assert "after Holm's correction: sums (p < 0.0001)" in text
+    assert "by however little (after Holm's correction for several categories): sums" in text
+    assert "From 640 to 1,234 items would settle it" in text and "raises the chance" in text
     assert text.count("```") % 2 == 0 and "150 answers turned wrong, 10 right" in text
 
 
@@ -156,3 +157,15 @@ def test_in_a_notebook_the_report_is_the_page_without_its_head():
     fragment = REPORT._repr_html_()
     assert "<html" not in fragment and 'class="audit"' in fragment
     assert repr(REPORT).startswith("BLOCK: tuned & co against base <1>")
+
+
+def test_a_report_says_how_alpha_was_shared(tmp_path):
+    shared = dataclasses.replace(REPORT, looks=2, candidates=4)
+    for ending in (".md", ".html"):
+        one, many = (
+            save(report, tmp_path / f"r{ending}").read_text(encoding="utf-8")
+            for report in (REPORT, shared)
+        )
+        assert "holds with 95 %." in one
+        assert "99.4 %: alpha, 5 %, is shared by 2 looks at 4 candidates" in many
+    assert json.loads(save(shared, tmp_path / "r.json").read_text("utf-8"))["level"] == 0.00625

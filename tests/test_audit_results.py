@@ -13,6 +13,8 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from helpers.audit.capability_map import CapabilityMap
+from helpers.audit.gate import audit
 from helpers.audit.results import BadResults, from_snapshot, read_results
 from helpers.evaluation import evaluate
 from helpers.snapshots import ItemResult, Snapshot
@@ -110,6 +112,11 @@ def test_the_folder_of_lm_eval_has_its_tasks_and_not_the_group(theirs):
     assert all(len(task.answers) == LIMIT for task in theirs.tasks.values())
     assert theirs.tasks["pocket_facts"].version == "1"
     assert theirs.tasks["two_filters"].version == "2.0"
+
+
+def test_the_group_of_lm_eval_is_known_by_its_tasks(theirs):
+    assert theirs.groups == {"both": ("two_filters", "one_answer")}
+    assert theirs.leaves("both") == theirs.groups["both"] and theirs.leaves("nothing") == ()
 
 
 @pytest.mark.parametrize("suite", ["facts", "reasoning", "stories"])
@@ -339,6 +346,42 @@ def test_groups_are_no_tasks(tmp_path):
         configs={"mmlu": {}, "mmlu_law": {}},
     )
     assert list(read_results(tmp_path).tasks) == ["mmlu_law"]
+
+
+def mmlu(folder, right=lambda subject, number: 1.0, subjects=57, items=12):
+    """A folder in the layout that `lm_eval --tasks mmlu --log_samples` writes: one file a subject,
+    groups of groups, and no file for any group."""
+    names = [f"mmlu_{number:02}" for number in range(subjects)]
+    halves = {"mmlu_stem": names[:19], "mmlu_other": names[19:]}
+    groups = {"mmlu": list(halves), **halves}
+    folder.mkdir(parents=True)
+    for place, name in enumerate(names):
+        rows = [
+            sample(n, acc=right(place, n), doc_hash=f"{name}{n}", prompt_hash=f"{name}{n}")
+            for n in range(items)
+        ]
+        write(folder, rows, task=name)  # the report is written anew below
+    report = json.loads((folder / f"results_{STAMP}.json").read_text(encoding="utf-8"))
+    for part in ("results", "configs", "versions", "n-shot", "higher_is_better", "n-samples"):
+        ((_, one),) = report[part].items()
+        report[part] = dict.fromkeys(names, one)
+    report["results"] |= {name: {"acc,none": 1.0} for name in groups}
+    report |= {"groups": {name: {"acc,none": 1.0} for name in groups}, "group_subtasks": groups}
+    (folder / f"results_{STAMP}.json").write_text(json.dumps(report), encoding="utf-8")
+    return folder
+
+
+def test_mmlu_is_one_row_of_a_map_with_its_57_subjects_as_groups(tmp_path):
+    """As `--tasks mmlu` writes it; half of every third subject is lost."""
+    before = read_results(mmlu(tmp_path / "before"))
+    lost = mmlu(tmp_path / "after", lambda subject, n: float(subject % 3 > 0 or n % 2))
+    after = read_results(lost)
+    assert len(before.groups["mmlu"]) == 57 and len(before.groups["mmlu_stem"]) == 19
+    capability_map = CapabilityMap.parse("version: 1\ncategories: {mmlu: {margin: 2}}")
+    row = audit(before, after, capability_map)["mmlu"]
+    assert row.items == 57 * 12 and row.before == 100 and row.drop == pytest.approx(100 / 6)
+    assert row.verdict == "BLOCK" and row.design_effect > 2 and row.metric == "acc"
+    assert audit(before, before, capability_map)["mmlu"].verdict == "PASS"
 
 
 def test_truth_values_are_numbers_and_other_values_are_left_out(tmp_path):

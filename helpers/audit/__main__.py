@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .capability_map import BadMap, CapabilityMap, example_map
-from .gate import NotComparable, audit
+from .gate import NotComparable, apart, audit
 from .planning import plan
 from .reports import WRITERS, save
 from .results import BadResults, read_results
@@ -55,11 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         capability_map = CapabilityMap.load(options.map)
         if options.plan:
-            print(table(capability_map))
+            print(plan(capability_map))
             return 0
         if options.before is None or options.after is None:
             parser.error("name two results folders: BEFORE and AFTER")
-        report = audit(read_results(options.before), read_results(options.after), capability_map)
+        runs = [read_results(folder) for folder in (options.before, options.after)]
+        names = None
+        if runs[0].model == runs[1].model:  # then the folders tell them apart
+            names = apart(*(str(folder) for folder in (options.before, options.after)))
+        report = audit(*runs, capability_map, names=names)
         for path in options.report:
             save(report, path)
     except NotComparable as error:
@@ -70,15 +74,6 @@ def main(arguments: list[str] | None = None) -> int:
         return MISUSE
     print(report)
     return report.exit_code
-
-
-def table(capability_map: CapabilityMap) -> str:
-    """How many items each protected category needs for its margin."""
-    lines = [f"{'category':22} margin  changed  items needed"]
-    for name, needed in plan(capability_map).items():
-        row = capability_map[name]
-        lines.append(f"{name:22} {row.margin:6g} {row.discordance:8.0%} {needed:13,}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ VERSION = 1
 ROLES = ("protected", "target", "watch")
 SEVERITIES = ("block", "warn")
 LAYERS = ("standard", "business", "judge")
+#: Settings of a map that count chances to ship.
+CHANCES = ("looks", "candidates")
 
 
 class BadMap(ValueError):
@@ -25,7 +27,9 @@ class Category:
     """One row of the map.
 
     Attributes:
-        task: its name in the results; the category's own name when left out.
+        task: its name in the results; the category's own name when left out. It may be a group,
+            such as "mmlu": the answers to its subtasks are pooled, and the subtask is what makes
+            items alike unless `cluster` names a field.
         metric: which of the task's metrics counts; the task's first when left out.
         role: "protected" must not drop beyond the margin, "target" is what the fine-tune is for,
             "watch" is only reported.
@@ -36,8 +40,9 @@ class Category:
         min_score: points that a target must reach.
         chance: percent that guessing gets right; from the items' choices when left out.
         discordance: share of items expected to change, for planning.
+        expected: points that a target is expected to reach, for planning.
         layer: whose requirement it is: a public standard's, the business's, or a judge's verdict.
-        cluster: field of the items whose values group items that are alike.
+        cluster: field of the items whose values group items that are alike; ten groups or more.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Category:
     min_score: float | None = None
     chance: float | None = None
     discordance: float = 0.10
+    expected: float | None = None
     layer: str = "standard"
     cluster: str | None = None
 
@@ -62,11 +68,25 @@ class CapabilityMap:
         alpha: the highest chance that is accepted of shipping a model that has lost more than a
             margin, and of blocking one that has not.
         power: the chance of a verdict that planning aims at.
+        looks: how often one model may be audited until it ships. Planned beforehand, at sizes that
+            no result has changed, or on fresh items at every look.
+        candidates: how many models may be audited on the same items, of which one ships.
     """
 
     categories: tuple[Category, ...]
     alpha: float = 0.05
     power: float = 0.8
+    looks: int = 1
+    candidates: int = 1
+
+    @property
+    def level(self) -> float:
+        """The share of alpha that one look at one candidate may use.
+
+        Alpha divided by all chances to ship: whatever their dependence, the chance that any of them
+        ships what has lost more than a margin is at most alpha (Bonferroni).
+        """
+        return self.alpha / (self.looks * self.candidates)
 
     def __getitem__(self, name: str) -> Category:
         for category in self.categories:
@@ -106,6 +126,7 @@ class CapabilityMap:
             row = {key: v for key, v in row.items() if key != "name" and v != default[key]}
             rows[category.name] = {"role": category.role, **row}
         head = {"version": VERSION, "alpha": self.alpha, "power": self.power}
+        head |= {name: getattr(self, name) for name in CHANCES if getattr(self, name) != 1}
         return yaml.safe_dump({**head, "categories": rows}, sort_keys=False, allow_unicode=True)
 
 
@@ -123,7 +144,8 @@ class _Reader:
             raise BadMap(f"{self.name}, line {line}: this is no YAML: {error.problem}.") from error
         if root is None:
             raise BadMap(f"{self.name} is empty. `example_map()` shows what a map looks like.")
-        top = self.mapping(root, "the map", ("version", "alpha", "power", "categories"))
+        known = ("version", "alpha", "power", *CHANCES, "categories")
+        top = self.mapping(root, "the map", known)
         if "version" not in top or self.value(top["version"]) != VERSION:
             line = self.line(top.get("version", root))
             raise BadMap(f"{self.name}, line {line}: the first line must be `version: {VERSION}`.")
@@ -134,6 +156,7 @@ class _Reader:
             for key in ("alpha", "power")
             if key in top
         }
+        settings |= {key: self.whole(top[key], key) for key in CHANCES if key in top}
         rows = self.mapping(top["categories"], "`categories`")
         categories = tuple(self.category(name, node) for name, node in rows.items())
         if not categories:
@@ -147,6 +170,8 @@ class _Reader:
         for key, value in row.items():
             found[key] = self.field(key, value)
         category = Category(**found)
+        if category.expected is not None and category.expected <= (category.min_score or 0):
+            self.fail(row["expected"], "expected must be more than the target's min_score")
         if category.role == "protected" and category.margin is None:
             self.fail(node, f"category {name!r} is protected and needs a `margin` in points")
         if category.role == "target" and category.min_score is None:
@@ -162,19 +187,22 @@ class _Reader:
             return value
         if key == "margin":
             return self.number(node, key, 0, 100, open_ends=True)
-        if key in ("min_score", "chance"):
+        if key in ("min_score", "chance", "expected"):
             return self.number(node, key, 0, 100)
         if key == "discordance":
             return self.number(node, key, 0, 1, open_ends=True)
         if key == "min_items":
-            value = self.number(node, key, 1, float("inf"))
-            if value != int(value):
-                self.fail(node, f"min_items must be a whole number, not {value:g}")
-            return int(value)
+            return self.whole(node, key)
         value = self.value(node)
         if not isinstance(value, str) or not value:
             self.fail(node, f"{key} must be a name, not {value!r}")
         return value
+
+    def whole(self, node: yaml.Node, key: str) -> int:
+        value = self.number(node, key, 1, float("inf"))
+        if value != int(value):
+            self.fail(node, f"{key} must be a whole number, not {value:g}")
+        return int(value)
 
     def number(
         self, node: yaml.Node, key: str, low: float, high: float, open_ends: bool = False
@@ -223,8 +251,10 @@ def example_map() -> str:
     """A small map to begin with."""
     return """\
 version: 1
-alpha: 0.05
-power: 0.8
+alpha: 0.05                    # accepted chance of shipping a loss beyond a margin
+power: 0.8                     # wished chance that a model which lost nothing ships
+looks: 1                       # audits of one model until it ships
+candidates: 1                  # models audited on the same items, of which one ships
 categories:
   arithmetic:
     task: pocket_arithmetic    # its name in the results
@@ -236,5 +266,6 @@ categories:
     task: pocket_support
     role: target
     min_score: 85              # what the fine-tune is for
+    expected: 90               # what it will probably reach, for planning
     layer: business            # standard | business | judge
 """

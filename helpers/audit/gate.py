@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from scipy.stats import norm
 
 from ..snapshots import Snapshot, wilson
-from .capability_map import CapabilityMap, Category
+from .capability_map import BadMap, CapabilityMap, Category
 from .paired import Paired, bounds, holm, p_block, p_changed, p_pass, pair
-from .planning import approximately_needed
+from .planning import settling
 from .results import Answer, Results, Task, from_snapshot
 
 Verdict = Literal["PASS", "BLOCK", "INCONCLUSIVE", "NOT MEASURABLE", "WATCHED"]
@@ -25,12 +25,20 @@ Decision = Literal["SHIP", "BLOCK", "INCONCLUSIVE"]
 
 #: With fewer groups of alike items the variance between them is hardly known.
 FEW_CLUSTERS = 30
+#: And with fewer than so many there is no telling.
+LEAST_CLUSTERS = 10
+#: By this field the answers to a group's subtasks are told apart.
+SUBTASK = "subtask"
 #: So many points more of cut-off or empty answers are mentioned: the format may be to blame.
 FORMAT_POINTS = 5
 
 
 class NotComparable(ValueError):
     """Two runs were not obtained in the same way, or not on the same items."""
+
+
+class TooFewGroups(BadMap):
+    """A map groups alike items by a field that makes too few groups to know how they vary."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class Row:
         reason: why the verdict is what it is.
         adjusted: scores before and after as a share of what guessing leaves to be known.
         p_regressed: Holm-adjusted p-value against "nothing changed", over the protected rows.
-        needed: items that would probably settle it; None where it is settled, or no number would.
+        needed: from how many to how many items would settle it, see `settling`; None where it is
+            settled, or where no items would.
         binary: whether an item is either right or wrong.
         lost, gained: numbers of answers that turned wrong and right; for other scores, that fell
             and rose.
@@ -73,7 +82,7 @@ class Row:
     adjusted: tuple[float, float] | None = None
     design_effect: float = 1.0
     p_regressed: float | None = None
-    needed: int | None = None
+    needed: tuple[int, int] | None = None
     binary: bool = True
     lost: int = 0
     gained: int = 0
@@ -89,12 +98,24 @@ class Row:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The verdicts on all categories of a map."""
+    """The verdicts on all categories of a map.
+
+    Attributes:
+        alpha: the map's; `level` is the share of it that this look at this candidate may use.
+        looks, candidates: what the map has planned, and paid for.
+    """
 
     rows: tuple[Row, ...]
     alpha: float
     before: str
     after: str
+    looks: int = 1
+    candidates: int = 1
+
+    @property
+    def level(self) -> float:
+        """The chance of error of this one audit, at each end of an interval."""
+        return self.alpha / (self.looks * self.candidates)
 
     @property
     def decision(self) -> Decision:
@@ -115,7 +136,7 @@ class AuditReport:
         return [
             row
             for row in self.rows
-            if row.p_regressed is not None and row.p_regressed < self.alpha and row.drop > 0
+            if row.p_regressed is not None and row.p_regressed < self.level and row.drop > 0
         ]
 
     def __getitem__(self, name: str) -> Row:
@@ -152,15 +173,21 @@ def audit(
     a loss is certain after Holm's correction over the protected categories, so the chance of
     blocking a model that stays inside all its margins is at most alpha as well.
 
+    That is promised for as many looks and candidates as the map has planned, each of which gets its
+    share of alpha. Asking more often raises the chance of shipping a loss: see `rehearsal`.
+
     Args:
         examples: how many flips are kept, each way, for a person to read.
-        names: what the report calls the two; the models' own names when left out.
+        names: what the report calls the two; the models' own names when left out, with
+            "(before)" and "(after)" where these are the same.
 
     Raises:
         NotComparable: the runs differ in settings, task versions, metrics or items.
+        TooFewGroups: a field of the map makes fewer than ten groups of alike items.
     """
     before, after = (from_snapshot(r) if isinstance(r, Snapshot) else r for r in (before, after))
-    check_settings(before, after, {c.task for c in capability_map.categories})
+    asked = {c.task for c in capability_map.categories}
+    check_settings(before, after, {leaf for name in asked for leaf in (name, *before.leaves(name))})
     protected = [c for c in capability_map.categories if c.role == "protected"]
     compared = {c.name: _Comparison(c, before, after, examples) for c in capability_map.categories}
     measured = [compared[c.name] for c in protected if compared[c.name].measurable]
@@ -168,10 +195,16 @@ def audit(
     changed = holm([one.p_changed for one in measured])
     for one, p, q in zip(measured, blocked, changed, strict=True):
         one.p_block_adjusted, one.p_regressed = p, q
-    alpha, power = capability_map.alpha, capability_map.power
-    rows = tuple(one.row(alpha, power) for one in compared.values())
-    names = names or (_short(before.model), _short(after.model))
-    return AuditReport(rows, alpha, *names)
+    level, power = capability_map.level, capability_map.power
+    rows = tuple(one.row(level, power) for one in compared.values())
+    chances = (capability_map.looks, capability_map.candidates)
+    names = names or apart(_short(before.model), _short(after.model))
+    return AuditReport(rows, capability_map.alpha, *names, *chances)
+
+
+def apart(before: str, after: str) -> tuple[str, str]:
+    """Two names, told apart where they are the same."""
+    return (before, after) if before != after else (f"{before} (before)", f"{after} (after)")
 
 
 def _short(model: str) -> str:
@@ -201,48 +234,70 @@ def check_settings(before: Results, after: Results, tasks: Collection[str]) -> N
         )
 
 
-def matched(category: Category, before: Results, after: Results) -> tuple[str, list, list]:
-    """A category's metric, and the answers of both runs in the same order.
+def matched(category: Category, before: Results, after: Results) -> tuple[str, int, list, list]:
+    """A category's metric, its sign (1 where more is better, else -1), and both runs' answers.
+
+    The answers are in the same order. Those of a group are its subtasks' one after the other, each
+    with the subtask among its fields.
 
     Raises:
         NotComparable: a task or metric is missing, versions differ, or the items do.
     """
-    tasks = [_task(category, run, when) for run, when in ((before, "before"), (after, "after"))]
-    first, second = tasks
+    names = [_leaves(category, run, when) for run, when in ((before, "before"), (after, "after"))]
+    if set(names[0]) != set(names[1]):
+        lacking = ", ".join(sorted(set(names[0]) ^ set(names[1])))
+        raise NotComparable(f"{category.task}: only one of the runs has {lacking}.")
+    tasks = [(before.tasks[name], after.tasks[name]) for name in names[0]]
+    metric = _metric(category, [task for both in tasks for task in both])
+    old, new = [], []
+    for both in tasks:
+        pairs = _paired(*both)
+        for found, answers in zip((old, new), pairs, strict=True):
+            found += answers if len(tasks) == 1 else [_within(both[0].name, a) for a in answers]
+    return metric, 1 if tasks[0][0].metrics[metric] else -1, old, new
+
+
+def _within(task: str, answer: Answer) -> Answer:
+    return replace(answer, cluster={**answer.cluster, SUBTASK: task})
+
+
+def _paired(first: Task, second: Task) -> tuple[list[Answer], list[Answer]]:
+    """The answers of one task in both runs, in the same order."""
     if first.version != second.version:
         raise NotComparable(
-            f"{category.task} has version {first.version} before and {second.version} after. "
+            f"{first.name} has version {first.version} before and {second.version} after. "
             "Run both with the same version of the task."
         )
-    metric = _metric(category, tasks)
-    found = [{answer.key: answer for answer in task.answers} for task in tasks]
+    found = [{answer.key: answer for answer in task.answers} for task in (first, second)]
     if found[0].keys() != found[1].keys():
         missing, extra = (len(found[i].keys() - found[1 - i].keys()) for i in (0, 1))
         raise NotComparable(
-            f"{category.task}: {missing} of {len(found[0])} items of the run before are not in the "
+            f"{first.name}: {missing} of {len(found[0])} items of the run before are not in the "
             f"run after, which has {extra} others. Documents or prompts differ: use the same "
             "items, the same prompt template and the same limit."
         )
     for key, answer in found[0].items():
         if answer.target_hash != found[1][key].target_hash:
             raise NotComparable(
-                f"{category.task}: the right answer to {answer.prompt[:60]!r} differs between the "
+                f"{first.name}: the right answer to {answer.prompt[:60]!r} differs between the "
                 "runs. Use the same version of the data."
             )
-    return metric, list(found[0].values()), [found[1][key] for key in found[0]]
+    return list(found[0].values()), [found[1][key] for key in found[0]]
 
 
-def _task(category: Category, run: Results, when: str) -> Task:
-    if category.task not in run.tasks:
+def _leaves(category: Category, run: Results, when: str) -> tuple[str, ...]:
+    names = run.leaves(category.task)
+    if not names:
+        groups = f", and the groups {', '.join(run.groups)}" if run.groups else ""
         raise NotComparable(
             f"The run {when} has no task {category.task!r}, which the map asks for in category "
-            f"{category.name!r}. It has {', '.join(run.tasks)}."
+            f"{category.name!r}. It has {', '.join(run.tasks)}{groups}."
         )
-    return run.tasks[category.task]
+    return names
 
 
 def _metric(category: Category, tasks: Sequence[Task]) -> str:
-    both = [name for name in tasks[0].metrics if name in tasks[1].metrics]
+    both = [name for name in tasks[0].metrics if all(name in task.metrics for task in tasks)]
     if not both:
         raise NotComparable(f"{category.task}: the runs share no metric that is a number per item.")
     if category.metric is None:
@@ -260,8 +315,7 @@ class _Comparison:
 
     def __init__(self, category: Category, before: Results, after: Results, examples: int) -> None:
         self.category, self.examples = category, examples
-        self.metric, self.old, self.new = matched(category, before, after)
-        self.sign = 1 if before.tasks[category.task].metrics[self.metric] else -1
+        self.metric, self.sign, self.old, self.new = matched(category, before, after)
         self.scores = [self._scores(run) for run in (self.old, self.new)]
         self.pair: Paired = pair(*self.scores, self._clusters())
         self.chance = self._chance()
@@ -280,6 +334,8 @@ class _Comparison:
 
     def _clusters(self) -> list[object] | None:
         field = self.category.cluster
+        if field is None and all(SUBTASK in answer.cluster for answer in self.old):
+            field = SUBTASK  # a group: the questions of one subject are alike
         if field is None:
             return None
         if any(field not in answer.cluster for answer in self.old):
@@ -288,7 +344,30 @@ class _Comparison:
                 f"{self.category.task}: not every item has the field {field!r} to be grouped by; "
                 f"all have {', '.join(known) or 'none'}."
             )
-        return [answer.cluster[field] for answer in self.old]
+        groups = [answer.cluster[field] for answer in self.old]
+        if len(set(groups)) < LEAST_CLUSTERS:
+            raise TooFewGroups(self._too_few(field, len(set(groups))))
+        return groups
+
+    def _too_few(self, field: str, count: int) -> str:
+        """What is wrong with a field that makes too few groups, and what to write instead."""
+        name, items = self.category.name, len(self.old)
+        shared = set.intersection(*(set(answer.cluster) for answer in self.old))
+        counts = {one: len({answer.cluster[one] for answer in self.old}) for one in shared}
+        finer = {one: n for one, n in sorted(counts.items()) if LEAST_CLUSTERS <= n < items}
+        told = ", ".join(f"{one} ({n} groups)" for one, n in finer.items())
+        ways = [f"name a finer field ({told})"] if told else []
+        ways.append(
+            "write one row for each subtask"
+            if field == SUBTASK
+            else "leave `cluster` out: the interval is then about more items of these same groups"
+        )
+        remedy = f"Either {', or '.join(ways)}." if told else f"So {ways[0]}."
+        return (
+            f"Category {name!r}: its {items} items make {count} group{'s' * (count > 1)} by "
+            f"{field!r}, and from fewer than {LEAST_CLUSTERS} nobody can know how groups vary. "
+            f"{remedy}"
+        )
 
     def _chance(self) -> float:
         if self.category.chance is not None:
@@ -381,17 +460,13 @@ class _Comparison:
             return "BLOCK", f"the goal of {wanted:g} points is missed"
         return "INCONCLUSIVE", f"{low:.1f} to {high:.1f} points; the goal is {wanted:g}"
 
-    def needed(self, alpha: float, power: float) -> int | None:
-        """Items that would settle the row, if drop and changes stay as they are."""
+    def needed(self, alpha: float, power: float) -> tuple[int, int] | None:
+        """From how many to how many items would settle the row."""
         if self.category.role == "target" or not self.pair.binary:
             return None
-        changed = (self.pair.lost + self.pair.gained) / self.pair.n
-        margin, drop = 100 * self.margin, 100 * self.pair.drop
-        if abs(drop - margin) < 0.25:
-            return None  # so close to the margin that no number of items is worth it
-        changed = max(changed, abs(self.pair.drop) + 0.005)
-        count = approximately_needed(margin, min(1.0, changed), drop, alpha, power)
-        return max(round(count * self.pair.design_effect), self.category.min_items)
+        low, high = settling(self.pair, 100 * self.margin, alpha, power)
+        least = self.category.min_items
+        return max(low, least), max(high, least)
 
     def flips(self) -> tuple[list[Flip], list[Flip]]:
         """Answers that turned wrong, and right; for other scores, that fell and rose."""

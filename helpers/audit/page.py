@@ -8,7 +8,7 @@ import math
 
 from .. import tables
 from .gate import AuditReport, Flip, Row
-from .words import DECISIONS, flipped, interval, p_value, shown, why
+from .words import AGAIN, DECISIONS, flipped, interval, p_value, shares, shown, why
 
 #: Each verdict has a sign and a word besides its colour.
 SIGNS = {
@@ -76,22 +76,25 @@ def as_fragment(report: AuditReport) -> str:
             f"{html.escape(row.category.name)} ({html.escape(p_value(row.p_regressed))})"
             for row in report.regressed
         )
-        regressed = f"<p>Dropped, whatever the margin, after Holm&rsquo;s correction: {names}.</p>"
+        regressed = (
+            "<p>Certain to have dropped at all, by however little (after Holm&rsquo;s correction "
+            f"for several categories): {names}.</p>"
+        )
     notes = "".join(
         f'<p class="note"><b>{html.escape(row.category.name)}:</b> {html.escape(note)}.</p>'
         for row in report.rows
         for note in row.notes
     )
     flips = "".join(_flips(row) for row in report.rows)
+    again = f" {AGAIN}" if any(row.needed for row in report.rows) else ""
     return (
         f'<style>{STYLE}</style>\n<div class="audit">'
         f'<h1 style="color:{colour}">{sign} {report.decision}</h1>'
         f"<p>{html.escape(report.after)} against {html.escape(report.before)}: "
         f"{DECISIONS[report.decision]}</p>\n"
         f"<table>{tables.head(HEADS)}<tbody>\n{rows}\n</tbody></table>\n"
-        f'<p class="small">Points of 100. Each end of an interval holds with '
-        f"{1 - report.alpha:.0%}. A category passes when its whole interval lies left of the "
-        f"margin.</p>\n{regressed}{notes}{flips}</div>"
+        f'<p class="small">{shares(report)} A category passes when its whole interval lies left '
+        f"of the margin.{again}</p>\n{regressed}{notes}{flips}</div>"
     )
 
 

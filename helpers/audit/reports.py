@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from .gate import AuditReport, Row
 from .page import as_page
-from .words import DECISIONS, flipped, interval, p_value, shown, why
+from .words import AGAIN, DECISIONS, flipped, interval, p_value, shares, shown, why
 
 
 def save(report: AuditReport, path: str | Path) -> Path:
@@ -41,12 +41,15 @@ def as_markdown(report: AuditReport) -> str:
         margin = "" if row.category.margin is None else f"{row.category.margin:g}"
         cells += [interval(row), margin, shown(row), why(row)]
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
-    lines += ["", f"Points of 100. Each end of an interval holds with {1 - report.alpha:.0%}."]
+    lines += ["", shares(report)]
+    if any(row.needed for row in report.rows):
+        lines += ["", AGAIN]
     if report.regressed:
         names = ", ".join(
             f"{row.category.name} ({p_value(row.p_regressed)})" for row in report.regressed
         )
-        lines += ["", f"Dropped, whatever the margin, after Holm's correction: {names}."]
+        told = "Certain to have dropped at all, by however little (after Holm's correction for"
+        lines += ["", f"{told} several categories): {names}."]
     for row in report.rows:
         lines += [f"\n> **{row.category.name}:** {note}." for note in row.notes]
         if row.lost_examples or row.gained_examples:
@@ -83,6 +86,9 @@ def as_json(report: AuditReport) -> str:
         "decision": report.decision,
         "exit_code": report.exit_code,
         "alpha": report.alpha,
+        "looks": report.looks,
+        "candidates": report.candidates,
+        "level": report.level,
         "before": report.before,
         "after": report.after,
         "regressed": [row.category.name for row in report.regressed],

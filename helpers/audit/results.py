@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,17 @@ class Results:
         settings: how, which must agree between two runs. What holds for one task only is named
             `<task>.<setting>`, such as `gsm8k.num_fewshot`.
         model: what was measured, which may differ.
+        groups: lm-eval's groups of tasks, such as "mmlu", and the tasks at their ends.
     """
 
     tasks: dict[str, Task]
     settings: dict[str, Any]
     model: str
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def leaves(self, name: str) -> tuple[str, ...]:
+        """The tasks that a name stands for: itself, or those of a group; none if it is unknown."""
+        return (name,) if name in self.tasks else self.groups.get(name, ())
 
 
 def read_results(folder: str | Path) -> Results:
@@ -87,7 +93,7 @@ def read_results(folder: str | Path) -> Results:
             "beside it. Run lm-eval with --log_samples, and copy all files of the run."
         )
     tasks = {name: _task(name, report, read_lines(file), file.name) for name, file in files.items()}
-    return Results(tasks, _settings(report, tasks), _model(report))
+    return Results(tasks, _settings(report, tasks), _model(report), _groups(report, tasks))
 
 
 def from_snapshot(snapshot: Snapshot) -> Results:
@@ -176,6 +182,22 @@ def _task_names(path: Path, report: dict[str, Any]) -> list[str]:
     if not names:
         raise BadResults(f"{path.name} names no task. {AGAIN}")
     return names
+
+
+def _groups(report: dict[str, Any], tasks: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Every group with the tasks below it, however deep: "mmlu" has "mmlu_stem", which has its own.
+
+    lm-eval writes answers of tasks alone, so a group is known by its list of members.
+    """
+    members = {name: below for name, below in report["group_subtasks"].items() if below}
+
+    def ends(name: str, above: tuple[str, ...]) -> list[str]:
+        if name in tasks:
+            return [name]
+        below = members.get(name, ()) if name not in above else ()
+        return [end for member in below for end in ends(str(member), (*above, name))]
+
+    return {name: tuple(dict.fromkeys(ends(name, ()))) for name in members}
 
 
 def _of_task(report: dict[str, Any], part: str, task: str) -> dict[str, Any]:
