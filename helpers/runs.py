@@ -75,6 +75,14 @@ class Setting(NamedTuple):
         """LoRA's α, or None for full fine-tuning."""
         return None if self.rank == "full" else ALPHA_RULES[self.alpha](self.rank)
 
+    def obeys(self, rule: str) -> bool:
+        """Whether a rule for α would give this α, whichever rule it was made by.
+
+        Raises:
+            KeyError: there is no such rule.
+        """
+        return self._replace(alpha=rule).lora_alpha == self.lora_alpha
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -124,14 +132,20 @@ class StoredRun:
         return [checkpoint for checkpoint in self.checkpoints if checkpoint.step <= step][-1]
 
 
-def read_runs(path: str | Path = GRID) -> list[StoredRun]:
+def read_runs(path: str | Path = GRID, alpha: str | None = "2r") -> list[StoredRun]:
     """The runs of a file, in the order of their settings.
+
+    Args:
+        alpha: the rule by which α follows the rank, a key of `ALPHA_RULES`: the runs whose α it
+            gives, so those of rank 8 and of full fine-tuning with every rule. None for all runs.
 
     Raises:
         BadRuns: the file is missing, empty or damaged; the message says what to do.
+        KeyError: there is no such rule.
     """
     path = Path(path)
-    return list(_read(path, path.stat().st_mtime_ns if path.exists() else 0))
+    runs = _read(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return list(runs) if alpha is None else [run for run in runs if run.setting.obeys(alpha)]
 
 
 @lru_cache(maxsize=4)

@@ -103,21 +103,68 @@ def rank_correlations(
     return found
 
 
+#: Points (target score, points lost) in the order in which they are reached.
+Path = Sequence[tuple[float, float]]
+
+
+def crossing(path: Path, score: float) -> float | None:
+    """Points lost where a path first reaches a target score; None where it never does.
+
+    Between two points the path is taken as a straight line.
+    """
+    if path[0][0] >= score:
+        return path[0][1]
+    for (before, lost), (after, more) in itertools.pairwise(path):
+        if before < score <= after:
+            return lost + (score - before) / (after - before) * (more - lost)
+    return None
+
+
 def lost_when_learned(run: StoredRun, score: float) -> float | None:
     """Points lost at the moment a run reached a target score; None where it never did.
 
-    Between two looks both curves are taken as straight lines. Runs are compared at equal learning
-    and not at equal steps, because "forgets less" is often "has learned less" (Biderman et al.
-    2024, arXiv 2405.09673).
+    Runs are compared at equal learning and not at equal steps, because "forgets less" is often "has
+    learned less" (Biderman et al. 2024, arXiv 2405.09673).
     """
-    if learned(run.base) >= score:
-        return 0.0
-    for before, after in itertools.pairwise(run.checkpoints):
-        if learned(before) < score <= learned(after):
-            part = (score - learned(before)) / (learned(after) - learned(before))
-            first, second = (points_lost(run.base, look) for look in (before, after))
-            return first + part * (second - first)
-    return None
+    return crossing(
+        [(learned(look), points_lost(run.base, look)) for look in run.checkpoints], score
+    )
+
+
+def roads(
+    runs: Sequence[StoredRun], loss: Callable[[Checkpoint, Checkpoint], float] = points_lost
+) -> list[Path]:
+    """Where runs end that differ in one knob: for each seed the base and then every run's end.
+
+    Args:
+        runs: in the order of the knob, as `read_runs` gives them for a rate.
+        loss: what base and end have to tell of the old skills; the mean of the points lost.
+
+    Returns:
+        One path for each seed. Every point is a finished run, whose learning rate has come down to
+        zero, while a look in the middle of a run catches it at full speed.
+    """
+    found: dict[int, list[tuple[float, float]]] = {}
+    for run in runs:
+        path = found.setdefault(run.setting.seed, [(learned(run.base), loss(run.base, run.base))])
+        path.append((learned(run.last), loss(run.base, run.last)))
+    return list(found.values())
+
+
+def at_equal_learning(paths: Sequence[Path], score: float) -> list[float] | None:
+    """Points lost at a target score, one number a path; None unless every path reaches it."""
+    found = [crossing(path, score) for path in paths]
+    return None if None in found else found
+
+
+def told(values: Sequence[float] | None) -> str:
+    """A few values as "mean (lowest to highest)"; None as "not reached".
+
+    The range of three seeds is called a range: an interval would need more of them.
+    """
+    if values is None:
+        return "not reached"
+    return f"{statistics.fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,13 @@ FIGURES |= {
         {"old": [(0.1, 2), (0.3, -1)], "new": [(0.2, 5)]}, "distance", "loss", log_y=True
     ),
     "spread": lambda: plot.spread({"rank 1": [3.0, 5.0], "rank 2": [7.0]}, "rank", "lost"),
+    "paths": lambda: plot.paths(
+        {"rank 1": [[(0, 0), (40, 3), (70, 50)], [(0, 0), (60, 5), (70, 60)]], "full": [[(0, 0)]]},
+        "learned",
+        "lost",
+        deepest=40,
+        marks=(80,),
+    ),
     "law": lambda: plot.law([(1, 1.0), (4, 2.0), (9, 3.5)], math.sqrt, "steps", "loss"),
 }
 SAYS = {
@@ -70,6 +77,7 @@ SAYS = {
     "points": ["full: 3 points, its line goes from (0, 0) to (90, 4)", "rank 1: 1 points"],
     "scatter": ["old x 0.1 to 0.1, y 2 to 2", "not above zero: 1 points"],
     "spread": ["rank 1 4.0 (3.0 to 5.0)", "rank 2 7.0"],
+    "paths": ["lost, against learned", "rank 1: (0, 0.0), (50, 4.0); full: (0, 0.0)."],
     "law": ["from 1 to 3", "farther from it than 0.5"],
 }
 

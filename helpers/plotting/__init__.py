@@ -1,11 +1,11 @@
 """Every figure of the course: `from helpers import plotting as plot`."""
 
 from .board import ranking, roads
-from .curves import Curve, law, lines, plane, points, scatter, spread
+from .curves import Curve, law, lines, paths, plane, points, scatter, spread
 from .scores import capability_bars, compare_runs, learning_and_forgetting
 from .style import Picture
 
 __all__ = [
     "Curve", "Picture", "capability_bars", "compare_runs", "law", "learning_and_forgetting",
-    "lines", "plane", "points", "ranking", "roads", "scatter", "spread",
+    "lines", "paths", "plane", "points", "ranking", "roads", "scatter", "spread",
 ]  # fmt: skip

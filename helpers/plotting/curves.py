@@ -158,6 +158,44 @@ def scatter(
     return finish(figure, f"{y}, against {x}. {'; '.join(told)}.{missing}")
 
 
+def paths(
+    groups: Mapping[str, Sequence[Curve]],
+    x: str,
+    y: str,
+    deepest: float,
+    marks: Sequence[float] = (),
+) -> Picture:
+    """A thick path of means per label with thin ones for its seeds; y grows downwards.
+
+    Args:
+        groups: label to its paths, one a seed, whose points belong together by their order.
+        deepest: where y ends; what lies beyond is not drawn.
+        marks: x values with a dotted line.
+    """
+    figure, (ax,) = new_figure(width=8, height=4.6)
+    told = []
+    chosen = styles(groups)
+    for mark in marks:
+        ax.axvline(mark, color="#333333", linestyle=":", linewidth=1.2)
+    for label, seeds in groups.items():
+        colour, dashes, marker = chosen[label]
+        for path in seeds if len(seeds) > 1 else ():
+            ax.plot(*zip(*path, strict=True), color=colour, linewidth=0.8, alpha=0.45)
+        means = [
+            tuple(sum(values) / len(values) for values in zip(*points, strict=True))
+            for points in zip(*seeds, strict=True)
+        ]
+        ax.plot(*zip(*means, strict=True), color=colour, linestyle=dashes, marker=marker,
+                markersize=6, linewidth=2.2, label=label)  # fmt: skip
+        shown = [point for point in means if point[1] <= deepest]
+        told.append(f"{label}: " + ", ".join(f"({a:.0f}, {b:.1f})" for a, b in shown))
+    ax.set(xlim=(-2, 101), ylim=(deepest, -1.5))
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.legend(loc="lower left", frameon=False, fontsize=FONT_SIZE)
+    return finish(figure, f"{y}, against {x}; means over seeds: {'; '.join(told)}.")
+
+
 def front(
     group: Sequence[tuple[float, float]], downwards: bool = False
 ) -> list[tuple[float, float]]:
