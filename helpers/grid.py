@@ -62,14 +62,17 @@ ALPHAS = [
     for rank in ranks
     for lr in (1e-3, 3e-3, 6e-3, 1e-2, 3e-2)
 ]
-#: How forgetting grows with the number of steps, and with the number of different tickets; and
-#: what rank 1 does with four times the steps.
+#: How forgetting grows with the number of steps, and with the number of different tickets at
+#: several numbers of steps; and what rank 1 does with four times the steps.
 GROWTH = [
     *(Setting(3e-3, 8, steps, TICKETS, seed)
       for seed in SEEDS for steps in (8, 15, 30, 60, 120, 240)),
     *(Setting(lr, 1, 240, TICKETS, seed) for seed in SEEDS for lr in (3e-3, 6e-3)),
     *(Setting(1e-2, 8, 120, tickets, seed)
       for seed in SEEDS for tickets in (40, 75, 150, 300, 600, 1200)),
+    *(Setting(1e-2, 8, steps, tickets, seed)
+      for seed in SEEDS for tickets in (40, 150, 1200) for steps in (15, 30, 60)
+      if (steps, tickets) != (STEPS, TICKETS)),  # which is in the grid
 ]  # fmt: skip
 
 #: Runs whose inside is measured, and their controls.

@@ -48,7 +48,7 @@ def test_tickets_are_drawn_with_a_seed_and_none_twice():
     assert sorted(everything) == sorted(tickets["prompt"])
 
 
-@pytest.mark.parametrize("name", ["KNOBS", "GROWTH", "WATCHED"])
+@pytest.mark.parametrize("name", ["KNOBS", "ALPHAS", "GROWTH", "WATCHED"])
 def test_no_setting_is_planned_twice(name):
     settings = getattr(grid, name)
     assert len(settings) == len(set(settings))
@@ -60,6 +60,18 @@ def test_growth_follows_steps_and_tickets_with_all_else_held():
     assert steps == set(itertools.product((8, 15, 30, 60, 120, 240), grid.SEEDS))
     tickets = {(s.tickets, s.seed) for s in runs if (s.lr, s.steps) == (1e-2, 120)}
     assert tickets == set(itertools.product((40, 75, 150, 300, 600, 1200), grid.SEEDS))
+    roads = {(s.tickets, s.steps, s.seed) for s in runs if s.lr == 1e-2 and s.steps < 120}
+    of_the_grid = {(1200, 60, seed) for seed in grid.SEEDS}
+    assert roads | of_the_grid == set(itertools.product((40, 150, 1200), (15, 30, 60), grid.SEEDS))
+
+
+def test_the_grid_has_every_rate_by_rank_and_other_rules_for_alpha_at_some():
+    knobs = {(s.lr, s.rank, s.seed, s.alpha) for s in grid.KNOBS}
+    assert knobs == set(itertools.product(grid.RATES, grid.RANKS, grid.SEEDS, ("2r",)))
+    assert {s.rank for s in grid.ALPHAS} == {1, 4, 16, 64} and set(grid.RATES) > {
+        s.lr for s in grid.ALPHAS
+    }
+    assert all(not s.obeys("2r") for s in grid.ALPHAS)
 
 
 # What is on file
