@@ -14,14 +14,24 @@ from playwright.sync_api import expect
 
 from helpers.paths import DATA
 from helpers.runs import read_runs, values
-from helpers.widgets.knobs import Stored, table, words
+from helpers.widgets.knobs import Stored, name, table
+from helpers.widgets.knobs import words as words_of_view
 from helpers.widgets.power import Plan
 from helpers.widgets.power import words as words_of_plan
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 LESSON = "03_the_knobs"
-RUNS = read_runs()
+RUNS = read_runs(alpha=None)
+
+
+def view(lr=1e-2, rank=8, step=60, alpha="2r"):
+    return Stored(RUNS).view(lr, rank, step, alpha)
+
+
+def words(lr=1e-2, rank=8, step=60, alpha="2r"):
+    """What the laboratory says of a setting."""
+    return words_of_view(view(lr, rank, step, alpha), name(lr, rank, alpha))
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +64,81 @@ def test_the_lesson_runs_without_an_error(page):
 
 
 def test_the_first_setting_is_lesson_01s(knobs):
-    first = Stored(RUNS).view(1e-2, 8, 60)
-    expect(knobs.get_by_role("status").first).to_have_text(words(first))
-    expect(knobs.locator("img").first).to_be_visible()
-    assert knobs.locator("img").first.evaluate("image => image.naturalWidth") > 1000
+    expect(knobs.get_by_role("status").first).to_have_text(words())
+    images = knobs.locator("img")
+    expect(images).to_have_count(3)
+    for image in images.all():
+        assert 300 < image.evaluate("image => image.naturalWidth") < 400
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "other"), [("learning rate", "ArrowLeft", 0), ("LoRA rank", "ArrowRight", 1),
-                               ("step", "ArrowLeft", 2)]
+    ("label", "key", "other"), [("learning rate", "ArrowLeft", 0), ("LoRA rank", "ArrowRight", 1),
+                                ("step", "ArrowLeft", 2)]
 )  # fmt: skip
-def test_a_slider_moves_by_keyboard(page, knobs, name, key, other):
+def test_a_slider_moves_by_keyboard(page, knobs, label, key, other):
     setting = [1e-2, 8, 60]
     known = [values(RUNS, "lr"), values(RUNS, "rank"), Stored(RUNS).steps][other]
     setting[other] = known[known.index(setting[other]) + (1 if key == "ArrowRight" else -1)]
-    expected = Stored(RUNS).view(*setting)
     before = source(knobs)
-    press(page, knobs, name, key)
-    expect(knobs.get_by_role("status").first).to_have_text(words(expected))
+    press(page, knobs, label, key)
+    expect(knobs.get_by_role("status").first).to_have_text(words(*setting))
     assert source(knobs) != before
-    shown = re.findall(r"<td[^>]*>([^<]*)</td>", table(expected))
+    shown = re.findall(r"<td[^>]*>([^<]*)</td>", table(view(*setting)))
     assert knobs.locator("table td").all_inner_texts() == shown
-    press(page, knobs, name, {"ArrowLeft": "ArrowRight", "ArrowRight": "ArrowLeft"}[key])
-    expect(knobs.get_by_role("status").first).to_have_text(words(Stored(RUNS).view(1e-2, 8, 60)))
+    # Its name and its value can be read aloud; ipywidgets gives the number of the option.
+    handle = knobs.get_by_role("slider", name=label)
+    expect(handle).to_have_attribute("aria-valuetext", f"{setting[other]:g}")
+    press(page, knobs, label, {"ArrowLeft": "ArrowRight", "ArrowRight": "ArrowLeft"}[key])
+    expect(knobs.get_by_role("status").first).to_have_text(words())
+    expect(handle).to_have_attribute("aria-valuetext", f"{[1e-2, 8, 60][other]:g}")
+
+
+def test_pictures_follow_while_a_slider_is_dragged(page, knobs):
+    handle = knobs.get_by_role("slider", name="learning rate")
+    track = knobs.locator(".noUi-target").first.bounding_box()
+    assert track["width"] > 220
+    box, before = handle.bounding_box(), source(knobs)
+    start = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(track["x"] + 2, start[1], steps=4)
+    expect(knobs.get_by_role("status").first).to_have_text(words(values(RUNS, "lr")[0]))
+    assert source(knobs) != before  # and the button of the mouse is still down
+    page.mouse.move(*start, steps=4)
+    page.mouse.up()
+    expect(knobs.get_by_role("status").first).to_have_text(words())
+
+
+def test_alpha_is_chosen_from_a_menu(page, knobs):
+    told = knobs.get_by_role("status").first
+    menu = knobs.get_by_label("LoRA α")
+    menu.select_option("16")
+    expect(told).to_have_text(words())  # at rank 8 all rules agree
+    for _ in range(3):  # 4, 2, 1
+        press(page, knobs, "LoRA rank", "ArrowLeft")
+    expect(told).to_contain_text("rank 1, α 16")
+    menu.select_option("2 × rank")
+    expect(told).to_have_text(words(rank=1))
+    for _ in range(3):
+        press(page, knobs, "LoRA rank", "ArrowRight")
+    expect(told).to_have_text(words())
+
+
+def test_pictures_are_never_scaled_down(page, knobs):
+    try:
+        page.set_viewport_size({"width": 800, "height": 900})
+        for image in knobs.locator("img").all():
+            image.scroll_into_view_if_needed()
+            assert image.bounding_box()["width"] == image.evaluate("image => image.naturalWidth")
+    finally:
+        page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_a_live_laboratory_does_not_ask_to_be_run(page):
+    hints = page.locator(".course-unrun")
+    assert hints.count() >= 2
+    for hint in hints.all():
+        expect(hint).to_be_hidden()
 
 
 def test_training_is_stopped_within_a_second_and_can_begin_again(page, knobs):
@@ -117,10 +179,12 @@ def test_a_live_run_stands_beside_the_stored_ones(page, knobs):
 def test_the_game_scores_a_choice(page):
     game = page.locator(".course-ship")
     game.scroll_into_view_if_needed()
-    for _ in range(3):
+    for turn in range(3):
+        expect(game.get_by_role("status").first).to_contain_text(f"Sweep {turn + 1} of 3")
+        game.get_by_role("radio").nth(turn).click()
         game.get_by_role("button", name="Ship it").click()
     expect(game.locator("table tbody tr")).to_have_count(3)
-    expect(game.get_by_role("status").last).to_contain_text("The best choice keeps")
+    expect(game.get_by_role("status").last).to_contain_text("On average promised")
 
 
 def test_the_quiz_explains_a_wrong_and_a_right_answer(page):
@@ -168,4 +232,5 @@ def test_a_page_without_widgets_shows_the_figures_and_their_words(browser, tmp_p
     fold = page.locator("details", has_text="The first setting in words").first
     fold.locator("summary").click()
     expect(fold).to_contain_text("old skills lose")
+    expect(page.locator(".course-unrun").first).to_contain_text("Run the cell")
     page.close()

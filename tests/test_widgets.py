@@ -8,9 +8,10 @@ import html
 import io
 import itertools
 import re
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import Pipe
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -20,12 +21,13 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from helpers.plotting.style import BLUE, ORANGE
+from helpers.plotting.style import THINGS
 from helpers.runs import ASKED, BadRuns, Checkpoint, Setting, StoredRun
 from helpers.suites import NAMES, TARGET
 from helpers.tradeoff import OLD
-from helpers.widgets import faces, frame, knobs, live
+from helpers.widgets import access, faces, frame, knobs, live
 from helpers.widgets.knobs import KnobsLab
+from helpers.widgets.knobs_figure import beside
 
 RATES, RANKS, STEPS, SEEDS = (1e-3, 1e-2), (8, "full"), (5, 60), (0, 1)
 
@@ -90,6 +92,11 @@ def everywhere(lab):
         yield lr, rank, step
 
 
+def seen(lab):
+    """The three pictures."""
+    return [bytes(image.value) for image in lab.images]
+
+
 def told(widget):
     """The words of a status line."""
     return html.unescape(re.fullmatch(r'<div role="status">(.*)</div>', widget.value)[1])
@@ -140,21 +147,21 @@ def test_the_laboratory_opens_at_the_run_of_the_lessons(lab):
 
 
 @pytest.mark.parametrize(
-    ("lr", "rank", "step", "sentence"),
+    ("lr", "rank", "step", "setting", "sentence"),
     [
-        (1e-2, 8, 60, "Rate 0.01, rank 8, step 60: support 0 to 49 percent; old skills lose 14.0 "
+        (1e-2, 8, 60, "Rate 0.01, rank 8, α 16", "support 0 to 49 percent; old skills lose 14.0 "
          "points on average over 2 seeds (13.0 to 15.0), most in howto (23 points)."),
-        (1e-3, 8, 60, "Rate 0.001, rank 8, step 60: support 0 to 17 percent; old skills lose 6.0 "
+        (1e-3, 8, 60, "Rate 0.001, rank 8, α 16", "support 0 to 17 percent; old skills lose 6.0 "
          "points on average over 2 seeds (5.0 to 7.0), most in howto (15 points)."),
-        (1e-3, "full", 60, "Rate 0.001, rank full, step 60: support 0 to 33 percent; old skills "
+        (1e-3, "full", 60, "Rate 0.001, full fine-tuning", "support 0 to 33 percent; old skills "
          "lose 10.0 points on average over 2 seeds (9.0 to 11.0), most in howto (19 points)."),
-        (1e-2, "full", 5, "Rate 0.01, rank full, step 5: support 0 to 25 percent; old skills lose "
+        (1e-2, "full", 5, "Rate 0.01, full fine-tuning", "support 0 to 25 percent; old skills lose "
          "8.0 points on average over 2 seeds (7.0 to 9.0), most in howto (17 points)."),
     ],
 )  # fmt: skip
-def test_the_sentence_says_what_the_sliders_have_chosen(lab, lr, rank, step, sentence):
+def test_the_sentence_says_what_the_sliders_have_chosen(lab, lr, rank, step, setting, sentence):
     lab.lr.value, lab.rank.value, lab.step.value = lr, rank, step
-    assert told(lab.told) == sentence == repr(lab)
+    assert told(lab.told) == f"{setting}, step {step}: {sentence}" == repr(lab)
 
 
 def test_the_table_has_the_numbers_of_every_seed(lab):
@@ -185,41 +192,66 @@ def test_the_answers_of_the_chosen_setting_are_shown_as_text(lab):
 
 @pytest.mark.parametrize(("name", "value"), [("lr", 1e-3), ("rank", "full"), ("step", 5)])
 def test_moving_one_slider_changes_figure_sentence_and_table(lab, name, value):
-    before = lab.image.value, lab.told.value, lab.numbers.value
+    before = *seen(lab), lab.told.value, lab.numbers.value
     getattr(lab, name).value = value
-    after = lab.image.value, lab.told.value, lab.numbers.value
+    after = *seen(lab), lab.told.value, lab.numbers.value
     assert all(one != other for one, other in zip(before, after, strict=True))
 
 
-def test_every_setting_has_a_picture_of_its_own_and_all_have_one_size(lab):
-    pictures = [bytes(lab.image.value) for _ in everywhere(lab)]
-    assert len(set(pictures)) == 8
-    assert all(png.startswith(b"\x89PNG\r\n\x1a\n") for png in pictures)
-    (size,) = {pixels(png).size for png in pictures}
-    inches = lab.figure.frame.figure.get_size_inches()
+def test_pictures_follow_a_slider_within_a_tenth_of_a_second(lab):
+    """While it is dragged, every value that is passed is drawn."""
+    seconds = []
+    for _ in everywhere(lab):
+        started = time.process_time()  # of this process: other work of the machine is not counted
+        lab.draw()
+        seconds.append(time.process_time() - started)
+    assert statistics.median(seconds) < 0.1
+
+
+def test_every_setting_has_pictures_of_its_own_and_all_have_one_size(lab):
+    pictures = [seen(lab) for _ in everywhere(lab)]
+    assert len({b"".join(three) for three in pictures}) == 8
+    assert all(png.startswith(b"\x89PNG\r\n\x1a\n") for three in pictures for png in three)
+    (size,) = {pixels(png).size for three in pictures for png in three}
+    inches = lab.figure.panels[0].figure.get_size_inches()
     assert size == pytest.approx([100 * side for side in inches])
+    # Two stand side by side at 800 pixels, three at 1100, none is ever scaled down.
+    assert 300 < size[0] <= 366
+    whole = pixels(lab.figure.side_by_side(lab.view()))
+    assert whole.size == (3 * size[0], size[1])
 
 
 @pytest.mark.parametrize(("lr", "support", "lost"), [(1e-2, 49, 14), (1e-3, 17, 6)])
-def test_the_figure_has_the_same_numbers(lab, lr, support, lost):
+def test_the_pictures_have_the_same_numbers(lab, lr, support, lost):
     lab.lr.value = lr
-    png, bars = lab.image.value, lab.figure.bars
-    assert colour_at(png, lab.figure.plane, support, lost) == rgb(ORANGE)
+    curves, bars, plane = (panel.ax for panel in lab.figure.panels)
+    first, second, third = seen(lab)
+    assert colour_at(third, plane, support, lost) == rgb(THINGS["fine-tune"].colour)
     white = (255, 255, 255)
     # The bars end at the mean; beside the middle, where the range stands.
-    for row, mean, colour in ((0, support, BLUE), (1, 100 - lost + 1, ORANGE)):
-        assert colour_at(png, bars, mean - 2, row + 0.2) == rgb(colour)
-        assert colour_at(png, bars, mean + 2, row + 0.2) == white
+    for row, mean, thing in ((0, support, "support"), (1, 100 - lost + 1, "old skills")):
+        assert colour_at(second, bars, mean - 2, row + 0.2) == rgb(THINGS[thing].colour)
+        assert colour_at(second, bars, mean + 3, row + 0.2) == white
     # The curve of the target passes its mean at the last step.
-    assert max(colour_at(png, lab.figure.curves, 59.5, support)) < 80
+    before = {1e-2: 13, 1e-3: 5}[lr]  # at step 5
+    height = before + (support - before) * (57 - 5) / (60 - 5)
+    assert max(colour_at(first, curves, 57, height)) < 100
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"), [(90, 40), (99, 40), (99, 97), (95, 85), (60, 3), (5, 1), (50, 50), (99, 2)]
+)
+def test_names_of_two_lines_keep_apart_and_inside(upper, lower):
+    high, low = beside(upper, lower)
+    assert high - low >= 7 and low > 0 and high < 100
 
 
 # The frame
 
 
 def test_views_leave_no_traces_in_one_another(lab):
-    first = [bytes(lab.image.value) for _ in everywhere(lab)]
-    again = [bytes(lab.image.value) for _ in everywhere(lab)]
+    first = [seen(lab) for _ in everywhere(lab)]
+    again = [seen(lab) for _ in everywhere(lab)]
     alone = []
     for lr, rank, step in itertools.product(RATES, RANKS, STEPS):
         fresh = KnobsLab(made_up())
@@ -229,7 +261,7 @@ def test_views_leave_no_traces_in_one_another(lab):
 
 def test_drawing_leaves_nothing_in_the_figure(lab):
     def held():
-        every = [lab.figure.curves, lab.figure.bars, lab.figure.plane]
+        every = [panel.ax for panel in lab.figure.panels]
         return [(len(ax.get_children()), len(ax.containers)) for ax in every]
 
     before = held()
@@ -276,14 +308,14 @@ def test_a_seed_that_diverged_is_left_out_where_it_did_not_come():
     complete = KnobsLab(made_up())
     complete.rank.value, complete.step.value = "full", 60
     lab.step.value = 60
-    assert lab.image.value != complete.image.value
+    assert seen(lab) != seen(complete)
 
 
 @pytest.mark.parametrize("upto", [5, 0])
 def test_a_setting_of_which_every_seed_diverged_can_be_looked_at(upto):
     lab = KnobsLab(made_up(seed_0=upto, seed_1=upto))
-    pictures = [bytes(lab.image.value) for _ in everywhere(lab)]
-    assert len({pixels(png).size for png in pictures}) == 1
+    pictures = [seen(lab) for _ in everywhere(lab)]
+    assert len({pixels(png).size for three in pictures for png in three}) == 1
     lab.lr.value, lab.rank.value, lab.step.value = 1e-2, "full", 60
     # It is shown where it ended.
     end = {5: "24, 26", 0: "0, 0"}[upto]
@@ -313,19 +345,21 @@ def test_a_front_end_gets_widget_picture_and_words(lab, displayed):
     lab._ipython_display_()
     (data, metadata), (fold, _) = displayed
     assert data[faces.WIDGET_VIEW]["model_id"] == lab.widget.model_id
-    assert base64.b64decode(data["image/png"]) == lab.image.value
+    assert base64.b64decode(data["image/png"]) == lab.figure.side_by_side(lab.view())
     assert data["text/plain"] == repr(lab) == metadata["image/png"]["alt"]
     assert "support 0 to 49 percent" in data["text/plain"]
     assert fold["text/html"].startswith("<details><summary>")
     assert html.escape(repr(lab)) in fold["text/html"]
+    assert access.UNRUN in fold["text/html"] and "Run the cell" in access.UNRUN
+    assert fold["text/html"].count("<script>") == fold["text/html"].count("</script>") == 1
 
 
 def test_the_picture_is_of_the_setting_that_is_shown(lab, displayed):
     lab.lr.value = 1e-3
     lab._ipython_display_()
     data, _ = displayed[0]
-    assert base64.b64decode(data["image/png"]) == lab.image.value
-    assert data["text/plain"].startswith("Rate 0.001, rank 8, step 60")
+    assert base64.b64decode(data["image/png"]) == lab.figure.side_by_side(lab.view())
+    assert data["text/plain"].startswith("Rate 0.001, rank 8, α 16, step 60")
 
 
 def test_words_are_escaped_where_they_become_html(displayed):
@@ -359,10 +393,12 @@ def within(widget):
         yield from within(child)
 
 
-def test_sliders_report_when_they_are_let_go(lab):
+def test_sliders_report_while_they_are_dragged_and_are_wide(lab):
     sliders = [w for w in within(lab.widget) if isinstance(w, ipywidgets.SelectionSlider)]
     assert sliders == [lab.lr, lab.rank, lab.step]
-    assert not any(slider.continuous_update for slider in sliders)
+    assert all(slider.continuous_update for slider in sliders)
+    assert {slider.layout.width for slider in sliders} == {"38em"}
+    assert {slider.layout.max_width for slider in sliders} == {"100%"}
 
 
 def test_nothing_is_set_that_ipywidgets_7_does_not_know(lab):
@@ -457,8 +493,8 @@ def test_the_bar_follows_the_steps(panel):
 
 def test_a_finished_run_stands_beside_the_stored_ones(lab, panel):
     async def story():
-        lab.step.value = 5  # the sliders go to where the run can be seen
-        without = lab.image.value
+        lab.step.value = 5  # the step goes to where the run can be seen
+        without = seen(lab)
         panel.train.click()
         await until(lambda: panel.trainer.started)
         panel.trainer.say(done(only_last(run(seed=3))))
@@ -468,7 +504,8 @@ def test_a_finished_run_stands_beside_the_stored_ones(lab, panel):
     without = asyncio.run(story())
     assert "Rate 0.01, rank 8, seed 3: done" in told(panel.status)
     assert (lab.lr.value, lab.rank.value, lab.step.value) == (1e-2, 8, 60)
-    assert lab.image.value != without
+    assert seen(lab) != without
+    assert "It is the white diamond." in told(panel.status)
     # Strength 12 and six points for seed 3.
     assert "Your run: support 54 percent, 19.0 points lost." in told(lab.told)
     assert numbers(lab)["support"]["yours"] == "54"
@@ -479,16 +516,23 @@ def test_a_finished_run_stands_beside_the_stored_ones(lab, panel):
     assert "Your run" in told(lab.told)
 
 
-def test_a_run_is_shown_at_its_own_setting_though_the_sliders_have_moved(lab, panel):
+def test_knobs_that_were_moved_meanwhile_stay_where_they_are(lab, panel):
     async def story():
         panel.train.click()
         await until(lambda: panel.trainer.started)
         lab.lr.value, lab.rank.value = 1e-3, "full"
+        before = seen(lab)
         panel.trainer.say(done(only_last(run(seed=3))))
         await until(lambda: idle(panel))
+        return before
 
-    asyncio.run(story())
-    assert (lab.lr.value, lab.rank.value) == (1e-2, 8)
+    before = asyncio.run(story())
+    assert (lab.lr.value, lab.rank.value, lab.step.value) == (1e-3, "full", 60)
+    assert "Your run" not in told(lab.told)
+    assert "on the plane; set the knobs back" in told(panel.status)
+    after = seen(lab)
+    assert after[:2] == before[:2] and after[2] != before[2]  # the plane alone has it
+    lab.lr.value, lab.rank.value = 1e-2, 8
     assert "Your run" in told(lab.told)
 
 
@@ -590,7 +634,7 @@ def test_the_libraries_are_loaded_once_somebody_begins_to_choose(lab, panel, pre
     assert prepared == [panel]
     before = panel.estimate()
     PREPARE(panel)
-    assert panel.trainer.process is not None and panel.estimate() == before - 6
+    assert panel.trainer.process is not None and panel.estimate() == before - 7
     panel.trainer = FakeTrainer(OSError("no more processes"))
     PREPARE(panel)
     assert "no more" not in told(panel.status)  # the button will say it
@@ -672,13 +716,83 @@ def test_a_process_trains_and_is_stopped_at_once(pocket):
 def test_the_shipped_runs_open_without_being_named():
     lab = KnobsLab()
     assert (lab.lr.value, lab.rank.value, lab.step.value) == (1e-2, 8, 60)
-    assert re.match(r"Rate 0\.01, rank 8, step 60: support 0 to \d+ percent", repr(lab))
+    assert re.match(r"Rate 0\.01, rank 8, α 16, step 60: support 0 to \d+ percent", repr(lab))
 
 
-def test_a_grid_with_a_hole_is_refused_with_its_name():
+def with_alpha():
+    """The grid, and rank 1 with α twice the rank at both rates, with α 16 at one of them."""
+    more = [run(lr, 8, seed) for lr, seed in itertools.product(RATES, SEEDS)]
+    rank_1 = [replace(one, setting=one.setting._replace(rank=1)) for one in more]
+    fixed = [
+        replace(one, setting=one.setting._replace(alpha="16"))
+        for one in rank_1
+        if one.setting.lr == 1e-2
+    ]
+    return [*made_up(), *rank_1, *fixed]
+
+
+def test_alpha_is_a_knob_and_rank_8_and_full_belong_to_every_rule():
+    lab = KnobsLab(with_alpha())
+    everything = told(lab.told), lab.numbers.value, *seen(lab)
+    lab.alpha.value = "16"
+    assert (told(lab.told), lab.numbers.value, *seen(lab)) == everything
+    lab.alpha.value = "rs"
+    assert (told(lab.told), lab.numbers.value, *seen(lab)) == everything
+    lab.rank.value, lab.alpha.value = 1, "2r"
+    assert told(lab.told).startswith("Rate 0.01, rank 1, α 2, step 60: support 0 to 49")
+    lab.alpha.value = "16"
+    assert told(lab.told).startswith("Rate 0.01, rank 1, α 16, step 60: support 0 to 49")
+    lab.rank.value = "full"
+    assert told(lab.told).startswith("Rate 0.01, full fine-tuning, step 60")
+
+
+def test_a_setting_that_nobody_stored_is_named_with_those_there_are():
+    lab = KnobsLab(with_alpha())
+    lab.rank.value, lab.alpha.value, lab.lr.value = 1, "16", 1e-3
+    assert told(lab.told) == (
+        "Rate 0.001, rank 1, α 16: no stored run; stored with this rank and α: the rates 0.01. "
+        "You can train it live."
+    )
+    assert numbers_only(lab)["support"] == {"base": "0", "mean": "", "change": "", "seeds": ""}
+    lab.alpha.value = "rs"
+    assert "no run of rank 1 is stored with this α; set it to 2 × rank" in told(lab.told)
+    lab.alpha.value = "2r"
+    assert "support 0 to 17 percent" in told(lab.told)
+
+
+def numbers_only(lab):
+    """The first table where there is no other."""
+    (_, *head), *rows = [
+        ["".join(cell.itertext()) for cell in row]
+        for row in ElementTree.fromstring(lab.numbers.value).iter("tr")
+    ]
+    return {name: dict(zip(head, cells, strict=True)) for name, *cells in rows}
+
+
+def test_a_setting_that_nobody_stored_can_be_trained_live():
+    lab = KnobsLab(with_alpha())
+    lab.rank.value, lab.alpha.value, lab.lr.value = 1, "rs", 1e-2
+    lab.panel.trainer = FakeTrainer()
+    own = run(seed=3)
+    own = replace(own, setting=own.setting._replace(rank=1, alpha="rs"))
+
+    async def story():
+        lab.panel.train.click()
+        await until(lambda: lab.panel.trainer.started)
+        lab.panel.trainer.say(done(only_last(own)))
+        await until(lambda: idle(lab.panel))
+
+    asyncio.run(story())
+    assert lab.panel.trainer.started[0][0] == Setting(1e-2, 1, 60, 1200, 3, "rs")
+    assert told(lab.told).endswith("Your run: support 54 percent, 19.0 points lost.")
+    assert numbers_only(lab)["support"]["yours"] == "54"
+
+
+def test_a_grid_with_a_hole_opens_and_names_it():
     runs = [r for r in made_up() if (r.setting.lr, r.setting.rank) != (1e-3, "full")]
-    with pytest.raises(BadRuns, match=r"no run at rate 0\.001 and rank full.*make runs"):
-        KnobsLab(runs)
+    lab = KnobsLab(runs)
+    lab.lr.value, lab.rank.value = 1e-3, "full"
+    assert told(lab.told).startswith("Rate 0.001, full fine-tuning: no stored run; stored with")
 
 
 def test_missing_runs_are_refused_with_what_to_do(monkeypatch, tmp_path):

@@ -10,8 +10,15 @@ import ipywidgets
 from ..runs import STEPS, Rank
 
 
-def slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionSlider:
-    """A slider over given values; the arrow keys move it. Without that value, the last is set."""
+def slider(
+    name: str, options: Sequence, value: object, follow: bool = False
+) -> ipywidgets.SelectionSlider:
+    """A slider over given values; the arrow keys move it. Without that value, the last is set.
+
+    Args:
+        follow: report every value that is passed while the slider is dragged, and not only where it
+            is let go; for figures that are drawn in less than 100 ms.
+    """
     labels = [
         (f"{option:g}" if isinstance(option, float) else str(option), option) for option in options
     ]
@@ -19,9 +26,9 @@ def slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionS
         options=labels,
         value=value if value in options else options[-1],
         description=name,
-        continuous_update=False,
+        continuous_update=follow,
         style={"description_width": "6.5em"},
-        layout=ipywidgets.Layout(width="21em"),
+        layout=ipywidgets.Layout(width="38em" if follow else "21em", max_width="100%"),
     )
 
 
@@ -30,9 +37,9 @@ def knobs(
 ) -> tuple[ipywidgets.SelectionSlider, ...]:
     """Sliders for learning rate, rank and step, at first on the run of lesson 01."""
     return (
-        slider("learning rate", rates, 1e-2),
-        slider("LoRA rank", ranks, 8),
-        slider("step", steps, STEPS),
+        slider("learning rate", rates, 1e-2, follow=True),
+        slider("LoRA rank", ranks, 8, follow=True),
+        slider("step", steps, STEPS, follow=True),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
+from .access import SCRIPT, UNRUN
+
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -31,11 +33,15 @@ def bundle(widget: ipywidgets.Widget, words: str, **faces: str) -> dict[str, Any
 
 
 def show(widget: ipywidgets.Widget, png: bytes, words: str) -> None:
-    """Display a widget, with the picture of its first setting for pages without widgets."""
+    """Display a widget, with the picture of its first setting for pages without widgets.
+
+    A saved page shows the picture with the request to run the cell, which goes away where the
+    widget is alive; the same script names the widget's sliders for screen readers.
+    """
     image = base64.b64encode(png).decode()
     metadata = {"image/png": {"alt": words}}
     display(bundle(widget, words, png=image), metadata=metadata, raw=True)
     # JupyterLab and GitHub pass no alt text on to the browser, so the words also stand below.
     told = html.escape(words)
     fold = f"<details><summary>The first setting in words</summary>{told}</details>"
-    display({"text/html": fold, "text/plain": words}, raw=True)
+    display({"text/html": fold + UNRUN + SCRIPT, "text/plain": words}, raw=True)
