@@ -1,27 +1,30 @@
-"""A game: pick the run you would ship from the audit of one seed, and see what others would get."""
+"""A game: pick the run you would ship from an audit of one seed each, and see what others get."""
 
 from __future__ import annotations
 
 import html
+import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import ipywidgets
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..plotting.style import BLUE, FONT_SIZE, GREY, ORANGE, dress
-from ..runs import GRID, BadRuns, Rank, StoredRun, read_runs, values
+from ..plotting.style import FONT_SIZE, GREY, ORANGE, dress
+from ..runs import GRID, BadRuns, Rank, StoredRun, read_runs
 from ..tables import head
-from ..tradeoff import learned, points_lost, worst_loss
-from .controls import knobs, picture, row, status
+from ..tradeoff import learned, worst_loss
+from .controls import picture, row, status
 from .faces import show
 from .frame import Frame
+from .knobs import name
 
-#: What a point of an old skill is worth, in points of the target.
-PRICE = 2.0
+SEEDS = 3
+LETTERS = "ABCDEFGHIJ"
 
 
 class Choice(NamedTuple):
@@ -29,119 +32,150 @@ class Choice(NamedTuple):
 
     lr: float
     rank: Rank
+    alpha: str
     step: int
 
 
+class Look(NamedTuple):
+    """An audit: the target score, the skill that lost most, and the points it lost."""
+
+    target: float
+    skill: str
+    lost: float
+
+    @property
+    def worth(self) -> float:
+        return self.target - self.lost
+
+
 @dataclass(frozen=True)
-class Result:
-    """What a choice is worth: target score minus `PRICE` times the points lost.
+class Offer:
+    """A choice as a sweep shows it, by the audit of one seed.
 
     Attributes:
-        promised: on the first seed, the one that can be seen before choosing.
-        kept: on the other seeds, on average.
-        place: 1 for the choice that keeps most of all.
+        seen: that audit.
+        others: the audits of the seeds that nobody looked at.
     """
 
-    promised: float
-    kept: float
-    place: int
+    choice: Choice
+    seen: Look
+    others: tuple[Look, ...]
+
+    @property
+    def promised(self) -> float:
+        return self.seen.worth
+
+    @property
+    def kept(self) -> float:
+        """The worth on the other seeds, on average."""
+        return statistics.fmean(look.worth for look in self.others)
 
 
 class Market:
-    """What every choice of a grid is worth, seed by seed."""
+    """Every look of a grid that three seeds have reached, offered by one of its seeds.
+
+    As in a sweep of one run per setting, each run has a seed of its own. A seed that is shared by
+    all would be lucky or unlucky for all alike, and hide what is due to the choice.
+    """
 
     def __init__(self, runs: Sequence[StoredRun]) -> None:
-        self.looks: dict[Choice, list[tuple[float, float]]] = {}
-        self.worst: dict[Choice, tuple[str, float]] = {}
-        for run in sorted(runs, key=lambda run: run.setting.seed):
+        looks: dict[Choice, dict[int, Look]] = {}
+        for run in runs:
+            lr, rank, _, _, seed, alpha = run.setting
             for look in run.checkpoints[1:]:
-                choice = Choice(run.setting.lr, run.setting.rank, look.step)
-                self.looks.setdefault(choice, []).append(
-                    (learned(look), points_lost(run.base, look))
-                )
-                self.worst.setdefault(choice, worst_loss(run.base, look))
-        # A seed that diverged leaves nothing to compare with.
-        self.looks = {choice: looks for choice, looks in self.looks.items() if len(looks) > 1}
+                found = Look(learned(look), *worst_loss(run.base, look))
+                looks.setdefault(Choice(lr, rank, alpha, look.step), {})[seed] = found
+        self.looks = {
+            choice: tuple(seeds[seed] for seed in sorted(seeds))
+            for choice, seeds in looks.items()
+            if len(seeds) == SEEDS
+        }
         if not self.looks:
-            raise BadRuns("The game needs runs of two seeds or more. Make them with `make runs`.")
-        self.kept = {choice: statistics.fmean(self.worth(choice)[1:]) for choice in self.looks}
+            raise BadRuns("The game needs runs of three seeds. Make them with `make runs`.")
 
-    def worth(self, choice: Choice) -> list[float]:
-        """The worth of a choice on each seed."""
-        return [target - PRICE * lost for target, lost in self.looks[choice]]
+    def sweep(self, turn: int, shuffle: int = 0) -> list[Offer]:
+        """Every choice by the audit of one seed, the best-looking first.
 
-    def result(self, choice: Choice) -> Result:
-        """How a choice turns out."""
-        kept = self.kept[choice]
-        place = 1 + sum(value > kept for value in self.kept.values())
-        return Result(self.worth(choice)[0], kept, place)
-
-    def best(self) -> Choice:
-        """The choice that keeps most on the seeds one cannot see."""
-        return max(self.kept, key=self.kept.__getitem__)
+        Args:
+            turn: 0, 1 or 2; over the three turns every seed of a choice is seen once.
+            shuffle: which seed of a choice is seen first is drawn anew for every number.
+        """
+        rng = random.Random(shuffle)
+        offers = []
+        for choice, looks in sorted(self.looks.items(), key=lambda entry: str(entry[0])):
+            seen = (rng.randrange(SEEDS) + turn) % SEEDS
+            offers.append(Offer(choice, looks[seen], looks[:seen] + looks[seen + 1 :]))
+        return sorted(offers, key=lambda offer: -offer.promised)
 
 
 class ShipGame:
-    """Pick rate, rank and step; see one seed; press *Ship it*; see the others.
+    """Ten runs that look best in a sweep; pick one; press *Ship it*; see what other seeds keep.
 
     Args:
         runs: the runs of a grid; those the course ships when left out.
 
     Raises:
-        BadRuns: the file of runs is missing or damaged, or holds one seed only; the message says
-            what to do.
+        BadRuns: the file of runs is missing or damaged, or has no setting of three seeds; the
+            message says what to do.
     """
 
     def __init__(self, runs: Sequence[StoredRun] | None = None) -> None:
-        runs = read_runs(GRID) if runs is None else runs
-        self.market = Market(runs)
-        steps = sorted({choice.step for choice in self.market.looks})
-        self.lr, self.rank, self.step = knobs(values(runs, "lr"), values(runs, "rank"), steps)
-        self.told, self.verdict = ipywidgets.HTML(), ipywidgets.HTML()
-        self.button = ipywidgets.Button(description="Ship it", button_style="primary")
-        self.image = picture()
-        self.shipped: list[tuple[Choice, Result]] = []
+        self.market = Market(read_runs(GRID, alpha=None) if runs is None else runs)
+        self.shuffle = 0
+        self.shipped: list[tuple[int, Offer]] = []
         self.frame = self._frame()
-        for knob in (self.lr, self.rank, self.step):
-            knob.observe(self._moved, names="value")
+        self.told, self.verdict, self.image = ipywidgets.HTML(), ipywidgets.HTML(), picture()
+        self.pick = ipywidgets.RadioButtons(layout=ipywidgets.Layout(width="auto"))
+        self.button = ipywidgets.Button(description="Ship it", button_style="primary")
+        self.again = ipywidgets.Button(description="Another three sweeps", disabled=True,
+                                       layout=ipywidgets.Layout(width="auto"))  # fmt: skip
         self.button.on_click(self.ship)
+        self.again.on_click(self.restart)
+        self.pick.observe(self._picked, names="value")
         self.widget = ipywidgets.VBox(
-            [
-                row(self.lr, self.rank, self.step),
-                self.told,
-                row(self.button),
-                self.verdict,
-                self.image,
-            ]
+            [self.told, row(self.pick, self.image), row(self.button, self.again), self.verdict]
         )
         self.widget.add_class("course-ship")
+        self.deal()
+
+    @property
+    def turn(self) -> int:
+        """How many runs were shipped from these sweeps."""
+        return len(self.shipped)
+
+    def deal(self) -> None:
+        """Lay out the next sweep, or the outcome after the last."""
+        over = self.turn == SEEDS
+        self.button.disabled, self.again.disabled, self.pick.disabled = over, not over, over
+        if not over:
+            self.offers = self.market.sweep(self.turn, self.shuffle)
+            self.pick.options = [
+                (f"{letter}: {_audit(offer.seen)}", place)
+                for place, (letter, offer) in enumerate(zip(LETTERS, self.offers, strict=False))
+            ]
+            self.pick.value = 0
         self.draw()
 
-    def choice(self) -> Choice:
-        """What the sliders have chosen."""
-        return Choice(self.lr.value, self.rank.value, self.step.value)
-
     def words(self) -> str:
-        """What the audit of the first seed says of the choice."""
-        choice = self.choice()
-        name = f"Rate {choice.lr:g}, rank {choice.rank}, step {choice.step}"
-        if choice not in self.market.looks:
-            return f"{name}: this run diverged. Choose another."
-        target, lost = self.market.looks[choice][0]
-        skill, points = self.market.worst[choice]
-        worth = self.market.worth(choice)[0]
-        worst = f", most in {skill} ({points:.0f})" if points > 0 else ""
+        """What is to be done, in a sentence."""
+        if self.turn == SEEDS:
+            return "You have shipped three runs. The table says what became of them."
         return (
-            f"{name}, audit of one seed: support {target:.0f} percent, old skills lose "
-            f"{lost:.1f} points on average{worst}. Worth {worth:.0f}."
+            f"Sweep {self.turn + 1} of {SEEDS}: {len(self.offers)} runs, each with one seed of its "
+            f"own. These {len(self.pick.options)} look best. Which one would you ship?"
         )
 
     def ship(self, _button: ipywidgets.Button | None = None) -> None:
-        """Score the choice on the other seeds and keep it in the list."""
-        choice = self.choice()
-        if choice in self.market.looks:
-            self.shipped.append((choice, self.market.result(choice)))
-        self.draw()
+        """Score the choice on the seeds that were not seen, and go on to the next sweep."""
+        if self.turn < SEEDS:
+            self.shipped.append((self.pick.value, self.offers[self.pick.value]))
+            self.deal()
+
+    def restart(self, _button: ipywidgets.Button | None = None) -> None:
+        """Begin again; other seeds are seen."""
+        self.shuffle += 1
+        self.shipped = []
+        self.deal()
 
     def draw(self) -> None:
         """Bring sentence, verdict and figure up to date."""
@@ -149,64 +183,71 @@ class ShipGame:
         self.verdict.value = self._verdict()
         self.image.value = self._picture()
 
-    def _moved(self, _change: object) -> None:
-        self.draw()
+    def _picked(self, _change: object) -> None:
+        if self.pick.value is not None:
+            self.image.value = self._picture()
 
     def _verdict(self) -> str:
         if not self.shipped:
             return ""
-        heads = ("rate", "rank", "step", "promised", "kept on other seeds", "place")
         rows = "".join(
-            "<tr>"
-            + "".join(f"<td>{html.escape(text)}</td>" for text in self._row(*entry))
-            + "</tr>"
+            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in _row(*entry)) + "</tr>"
             for entry in self.shipped
         )
-        best = self.market.best()
-        told = (
-            f"The best choice keeps {self.market.kept[best]:.0f}: rate {best.lr:g}, "
-            f"rank {best.rank}, step {best.step}."
+        heads = ("you shipped", "which was", "promised", "kept on other seeds")
+        text = f"<table>{head(heads)}<tbody>{rows}</tbody></table>"
+        if self.turn < SEEDS:
+            return text
+        promised, kept = (
+            statistics.fmean(getattr(offer, what) for _, offer in self.shipped)
+            for what in ("promised", "kept")
         )
-        table = f"<table>{head(heads)}<tbody>{rows}</tbody></table>"
-        return f"{table}{status(told) if len(self.shipped) >= 3 else ''}"
-
-    def _row(self, choice: Choice, result: Result) -> list[str]:
-        texts = [f"{choice.lr:g}", str(choice.rank), str(choice.step)]
-        texts += [f"{result.promised:.0f}", f"{result.kept:.0f}"]
-        return [*texts, f"{result.place} of {len(self.market.looks)}"]
+        return text + status(f"On average promised {promised:.0f}, kept {kept:.0f}.")
 
     def _frame(self) -> Frame:
-        figure = Figure(figsize=(9, 4.2), facecolor="white")
+        figure = Figure(figsize=(5.6, 4.2), facecolor="white")
         FigureCanvasAgg(figure)
-        self.ax = ax = figure.add_axes((0.09, 0.15, 0.89, 0.75))
-        dress(ax)
-        ax.grid(False)  # its lines would cross those of equal worth
-        seen = [looks[0] for looks in self.market.looks.values()]
-        deepest = max(lost for _, lost in seen)
-        ax.set(xlim=(-4, 103), ylim=(max(deepest, 10) * 1.05, -6))
-        for worth in range(-200, 101, 20):  # lines of equal worth
-            ax.plot([-4, 103], [(x - worth) / PRICE for x in (-4, 103)], color="#DDDDDD", zorder=0)
-        ax.plot(*zip(*seen, strict=True), linestyle="", marker="o", color=GREY, markersize=5)
-        ax.set_xlabel("support: items right (%)", size=FONT_SIZE)
-        ax.set_ylabel("old skills: points lost", size=FONT_SIZE)
-        title = "Every choice, on the seed you can see; along a grey line all are worth the same"
-        ax.set_title(title, size=FONT_SIZE, loc="left")
+        self.ax = figure.add_axes((0.13, 0.15, 0.84, 0.75))
+        dress(self.ax)
+        self.ax.set(xlim=(40, 103), ylim=(65, -8))
+        self.ax.set_xlabel("support: items right (%)", size=FONT_SIZE)
+        self.ax.set_ylabel("points lost by the worst skill", size=FONT_SIZE)
+        self.ax.set_title("The sweep; up and right is better", size=FONT_SIZE, loc="left")
         return Frame(figure)
 
     def _picture(self) -> bytes:
-        artists = []
-        for choice, _ in self.shipped:
-            others = self.market.looks[choice][1:]
-            artists += self.ax.plot(*zip(*others, strict=True), linestyle="", marker="x",
-                                    color=ORANGE, markersize=9, markeredgewidth=2.5)  # fmt: skip
-        if self.choice() in self.market.looks:
-            place = self.market.looks[self.choice()][0]
-            artists += self.ax.plot(*place, marker="o", color=BLUE, markersize=13,
-                                    markeredgecolor="black")  # fmt: skip
+        ax: Axes = self.ax
+        seen = [(offer.seen.target, offer.seen.lost) for offer in self.offers]
+        artists = ax.plot(*zip(*seen, strict=True), linestyle="", marker="o", color="#C8C8C8",
+                          markersize=4)  # fmt: skip
+        ten = seen[: len(LETTERS)]
+        artists += ax.plot(*zip(*ten, strict=True), linestyle="", marker="o", color=GREY,
+                           markersize=6)  # fmt: skip
+        if self.turn < SEEDS and self.pick.value is not None:
+            artists += ax.plot(*ten[self.pick.value], marker="o", markersize=13, color="black",
+                               markerfacecolor="none", markeredgewidth=2)  # fmt: skip
+        for _, offer in self.shipped:
+            others = [(look.target, look.lost) for look in offer.others]
+            artists += ax.plot(*zip(*others, strict=True), linestyle="", marker="x", color=ORANGE,
+                               markersize=8, markeredgewidth=2)  # fmt: skip
         return self.frame.render(artists)
 
     def _ipython_display_(self) -> None:
-        show(self.widget, self.image.value, self.words())
+        show(self.widget, self.image.value, repr(self))
 
     def __repr__(self) -> str:
-        return self.words()
+        options = "; ".join(label for label, _ in self.pick.options)
+        return f"{self.words()} {options}."
+
+
+def _audit(look: Look) -> str:
+    return (
+        f"support {look.target:.0f} percent, worst skill {look.skill} loses {look.lost:.0f} "
+        f"points: worth {look.worth:.0f}"
+    )
+
+
+def _row(place: int, offer: Offer) -> list[str]:
+    choice = offer.choice
+    setting = f"{name(choice.lr, choice.rank, choice.alpha)}, step {choice.step}"
+    return [LETTERS[place], setting, f"{offer.promised:.0f}", f"{offer.kept:.0f}"]
