@@ -53,11 +53,6 @@ def hvp(loss, parameters, vectors):
     return torch.autograd.grad(gradients, parameters, grad_outputs=vectors)
 
 
-def highest_safe_rate(lost, limit):
-    safe = list(itertools.takewhile(lambda rate: lost[rate] <= limit, sorted(lost)))
-    return safe[-1] if safe else None
-
-
 def lost_at(score, learned, lost):
     for (a, x), (b, y) in itertools.pairwise(zip(learned, lost, strict=True)):
         if a < score <= b:
@@ -171,7 +166,7 @@ RIGHT = {
     "2.1": gradient_cosine,
     "2.2": linear_cka,
     "2.3": hvp,
-    "3.1": highest_safe_rate,
+    "3.1": {4: 6e-3, 64: 1e-3},
     "3.2": lost_at,
     "3.3": promised_and_kept,
     "4.1": headline,
@@ -252,15 +247,6 @@ def gradient_times_vector(loss, parameters, vectors):
 
 def flat_hvp(loss, parameters, vectors):
     return torch.cat(hvp(loss, parameters, vectors))
-
-
-def safe_anywhere(lost, limit):
-    return max((rate for rate in lost if lost[rate] <= limit), default=None)
-
-
-def safe_in_order_of_the_dict(lost, limit):
-    safe = list(itertools.takewhile(lambda rate: lost[rate] <= limit, lost))
-    return safe[-1] if safe else None
 
 
 def lost_at_next_look(score, learned, lost):
@@ -440,10 +426,8 @@ WRONG = [
     ("2.3", gradient_only, "gradient itself"),
     ("2.3", gradient_times_vector, "gradient times vector"),
     ("2.3", flat_hvp, "list of tensors"),
-    ("3.1", safe_anywhere, "Every lower rate"),
-    ("3.1", safe_in_order_of_the_dict, "sort them first"),
-    ("3.1", lambda lost, limit: highest_safe_rate(lost, limit - 1e-9), "exactly the limit"),
-    ("3.1", lambda lost, limit: highest_safe_rate(lost, limit) or 0.0, "return None"),
+    ("3.1", {4: 3e-3, 64: 3e-3}, "Rank 4 at 0.003 ends at 62 %, not there yet"),
+    ("3.1", {4: 6e-3, 64: 6e-3}, "Judge a rank by its best rate"),
     ("3.2", lost_at_next_look, "next look"),
     ("3.2", lost_interpolated, "`np.interp` needs values that rise"),
     ("3.3", kept_on_all_seeds, "includes the first seed"),

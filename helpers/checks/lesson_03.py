@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import cache
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from ..runs import GRID, read_records
+from ..suites import TARGET
+from ..tradeoff import OLD
 from . import exercise
 
 
@@ -35,64 +40,57 @@ def _answer(function, *arguments: Any) -> Any:
         return function(*arguments)  # It fails again, and is reported like any other failure.
 
 
-@exercise("3.1", reading="The border is this recipe's: another rank or more steps move it.")
-def highest_safe_rate(function) -> str | None:
-    limit = 1.0
-    plain = {1e-4: -0.1, 3e-4: 0.4, 1e-3: 0.8, 3e-3: 6.5, 1e-2: 20.0}
-    dip = {1e-4: 0.2, 3e-4: 0.5, 1e-3: 4.0, 3e-3: 0.7, 1e-2: 9.0}
-    exact = {1e-4: 0.5, 3e-4: 1.0, 1e-3: 3.0}
-    every = {1e-4: 0.0, 3e-4: 0.2, 1e-3: 0.5}
-    none = {1e-4: 1.5, 3e-4: 3.0, 1e-3: 6.0}, {3e-4: 0.5, 1e-4: 1.5, 1e-3: 6.0}
+#: What the pair of runs of exercise 3.1 must have learned, in percent, and how far apart in points.
+ENOUGH, APART = 80.0, 5.0
 
-    def safe(lost: dict[float, float]) -> float:
-        # The worst loss up to a rate is within the limit exactly where the rate is safe.
-        rates, points = zip(*sorted(lost.items()), strict=True)
-        return rates[np.count_nonzero(np.maximum.accumulate(points) <= limit) - 1]
 
-    found, expected = _answer(function, dict(plain), limit), safe(plain)
-    if found is None or found is ...:
-        # A stub gives nothing for any rates, and calling it in the usual way tells so.
-        others = [_answer(function, dict(lost), limit) for lost in (dip, exact, every, *none)]
-        if all(other is None or other is ... for other in others):
-            function(dict(plain), limit)
-        return (
-            f"Of five rates three are safe, and {expected:g} is the highest of them, not {found}."
-        )
-    if not _is_number(found):
-        return f"It returned a {type(found).__name__}; one rate is asked for."
-    if found != expected:
-        if found == plain[expected]:
-            return "Those are the points the rate loses. Return the rate itself."
-        if found == 3e-3:
-            return "That is the first rate to lose too much. The one below it is asked for."
-        return (
-            f"Of five rates, {expected:g} is the highest that loses at most 1 point, "
-            f"not {_short(found)}."
-        )
-    found = _answer(function, dict(dip), limit)
-    if found != safe(dip):
-        if found == 3e-3:
-            return "A lower rate loses more than the limit there. Every lower rate has to be safe."
-        return f"Where 0.001 loses 4 points, 0.0003 is the highest safe rate, not {_short(found)}."
-    for lost in (plain, dip):
-        items = list(lost.items())
-        for mixed in (items[::-1], items[2:] + items[:2], items[1::2] + items[::2]):
-            if _answer(function, dict(mixed), limit) != safe(lost):
-                return "The rates may stand in any order in the dict: sort them first."
-    if _answer(function, dict(exact), limit) != safe(exact):
-        return "A loss of exactly the limit is still safe."
-    if _answer(function, dict(every), limit) != safe(every):
-        return "When no rate loses more than the limit, return the highest."
-    for lost in none:
-        remedy = "When even the lowest rate loses more than the limit, return None"
-        try:
-            found = _answer(function, dict(lost), limit)
-        except Exception as error:
-            if "Your function raised" not in str(error):
-                raise
-            return f"{error}. {remedy}."
-        if found is not None:
-            return f"{remedy}, not {_short(found)}."
+@cache
+def _ends(rank: int) -> dict[float, tuple[float, float]]:
+    """Rate to (learned, points lost) at the end of the stored runs of a rank with α = 2r, means."""
+    found: dict[float, list[tuple[float, float]]] = {}
+    for record in read_records(GRID, dict):
+        setting = record["setting"]
+        if setting["rank"] != rank or setting.get("alpha", "2r") != "2r" or record["diverged"]:
+            continue
+        first, last = (record["checkpoints"][place]["scores"] for place in (0, -1))
+        lost = float(np.mean([first[name] - last[name] for name in OLD]))
+        found.setdefault(setting["lr"], []).append((last[TARGET], lost))
+    return {lr: tuple(np.mean(seeds, axis=0)) for lr, seeds in found.items()}
+
+
+@exercise("3.1", reading="Now compare their bills: for the same score the small rank paid more.")
+def pair_that_decides(pair) -> str | None:
+    if not isinstance(pair, Mapping):
+        return f"It is a {type(pair).__name__}; a dictionary from rank to rate is asked for."
+    if set(pair) != {4, 64}:
+        return f"The ranks 4 and 64 are asked for, not {', '.join(map(str, pair)) or 'none'}."
+    chosen = {}
+    for rank in (4, 64):
+        rate, ends = pair[rank], _ends(rank)
+        if not _is_number(rate):
+            return f"The rate of rank {rank} is a {type(rate).__name__}; a number is asked for."
+        near = [lr for lr in ends if math.isclose(lr, float(rate), rel_tol=1e-3)]
+        if not near:
+            known = ", ".join(f"{lr:g}" for lr in sorted(ends))
+            return f"No run of rank {rank} at the rate {_short(rate)} is stored. There are {known}."
+        chosen[rank] = near[0]
+    learned, lost = zip(*(_ends(rank)[chosen[rank]] for rank in (4, 64)), strict=True)
+    told = f"{learned[0]:.0f} and {learned[1]:.0f} %"
+    for rank, score in zip((4, 64), learned, strict=True):
+        if score < ENOUGH:
+            higher = max(value for lr, (value, _) in _ends(rank).items() if lr < chosen[rank])
+            where = "too far: lower its rate" if higher > score else "not there yet: raise its rate"
+            return f"Rank {rank} at {chosen[rank]:g} ends at {score:.0f} %, {where}."
+    for rank, score, bill in zip((4, 64), learned, lost, strict=True):
+        ends = _ends(rank).values()
+        if any(one >= max(ENOUGH, score - APART) and less < bill - 1 for one, less in ends):
+            return (
+                f"They have learned {told}, but rank {rank} need not have lost {bill:.1f} points: "
+                "another of its rates learns as much for less. Judge a rank by its best rate; one "
+                "rate for both judges the rate."
+            )
+    if abs(learned[0] - learned[1]) > APART:
+        return f"They have learned {told}: too far apart to compare what they lost."
     return None
 
 
