@@ -147,7 +147,8 @@ def test_what_looks_best_keeps_less_whichever_seeds_are_seen():
             for turn in range(3)]  # fmt: skip
     assert statistics.fmean(best) > 5
     games = [statistics.fmean(best[first : first + 3]) for first in range(0, 300, 3)]
-    assert min(games) > 0  # whoever ships the best-looking three times is let down every time
+    assert min(games) > -0.01  # whoever ships the best-looking three times never gains by it
+    assert sum(game > 3 for game in games) > 90
 
 
 def test_any_of_the_ten_keeps_less_on_average_and_the_other_runs_do_not():
@@ -155,6 +156,6 @@ def test_any_of_the_ten_keeps_less_on_average_and_the_other_runs_do_not():
     market = Market(read_runs(alpha=None))
     for shuffle in range(20):
         sweeps = [market.sweep(turn, shuffle) for turn in range(3)]
-        assert statistics.fmean(statistics.fmean(falls(sweep[:10])) for sweep in sweeps) > 5
+        assert statistics.fmean(statistics.fmean(falls(sweep[:10])) for sweep in sweeps) > 3
         everything = statistics.fmean(statistics.fmean(falls(sweep)) for sweep in sweeps)
         assert everything == pytest.approx(0, abs=1e-9)

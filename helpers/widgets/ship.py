@@ -75,13 +75,16 @@ class Market:
     """Every look of a grid that three seeds have reached, offered by one of its seeds.
 
     As in a sweep of one run per setting, each run has a seed of its own. A seed that is shared by
-    all would be lucky or unlucky for all alike, and hide what is due to the choice.
+    all would be lucky or unlucky for all alike, and hide what is due to the choice. Only LoRA runs
+    are offered: beside the gentlest full fine-tuning the others would hardly compete.
     """
 
     def __init__(self, runs: Sequence[StoredRun]) -> None:
         looks: dict[Choice, dict[int, Look]] = {}
         for run in runs:
             lr, rank, _, _, seed, alpha = run.setting
+            if rank == "full":
+                continue
             for look in run.checkpoints[1:]:
                 found = Look(learned(look), *worst_loss(run.base, look))
                 looks.setdefault(Choice(lr, rank, alpha, look.step), {})[seed] = found
