@@ -28,6 +28,8 @@ from .blindspot.distance import DISTANCE
 from .blindspot.domains import SETTINGS, make_distance
 from .blindspot.domains import Setting as DomainSetting
 from .blindspot.tax import TAX, TAXED, TaxSetting, make_tax
+from .demo import DEMO, DEMOS, make_demo
+from .demo import Setting as DemoSetting
 from .evaluation import evaluate
 from .generation import complete
 from .jsonl import read_lines
@@ -185,7 +187,16 @@ def origin() -> dict[str, Any]:
 class Job(NamedTuple):
     """A setting, and the function that makes its record."""
 
-    setting: Setting | Inside | ChainSetting | DomainSetting | TaxSetting | BoardSetting | Stages
+    setting: (
+        Setting
+        | Inside
+        | DemoSetting
+        | ChainSetting
+        | DomainSetting
+        | TaxSetting
+        | BoardSetting
+        | Stages
+    )
     make: Callable[[Any], dict[str, Any]]
 
 
@@ -249,6 +260,7 @@ def main() -> None:
         GRID.name: [Job(setting, make_knobs) for setting in KNOBS + ALPHAS],
         SCALE.name: [Job(setting, make_run) for setting in GROWTH],
         INSIDE.name: [Job(setting, make_inside) for setting in WATCHED],
+        DEMO.name: [Job(setting, make_demo) for setting in DEMOS],
         CHAINS.name: [Job(setting, make_chain) for setting in CHAINED],
         DISTANCE.name: [Job(setting, make_distance) for setting in SETTINGS],
         TAX.name: [Job(setting, make_tax) for setting in TAXED],

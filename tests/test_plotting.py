@@ -42,7 +42,13 @@ FIGURES = {
     "bars": lambda: plot.capability_bars(
         snapshot(facts=9, support_with_article=1), snapshot(facts=4, support_with_article=8)
     ),
-    "training": lambda: plot.learning_and_forgetting(run(), "support", ["facts"], stop=20),
+    "training": lambda: plot.learning_and_forgetting(run(), "support", ["facts"], reached=20),
+    "measures": lambda: plot.two_measures(
+        {
+            "points lost": {"facts": [9.0, 11.0], "lists": [20.0, 40.0]},
+            "nats": {"facts": [0.1, 0.3], "lists": [0.1, 0.0]},
+        }
+    ),
     "runs": lambda: plot.compare_runs(
         {"base": {"support": 0, "facts": 97}, "rank 1": {"support": 61, "facts": 73}},
         "support",
@@ -71,7 +77,13 @@ FIGURES |= {
 SAYS = {
     "bar": ["facts 90 percent", "lists 100 percent"],
     "bars": ["facts 90 to 40 percent", "support_with_article 10 to 80 percent"],
-    "training": ["support 0 to 90 percent", "facts 95 to 35 percent", "4.00 to 1.00", "step 20"],
+    "training": [
+        "support 0 to 90 percent",
+        "facts 95 to 35 percent",
+        "4.00 to 1.00",
+        "step 20, where",
+    ],
+    "measures": ["points lost: facts 10, lists 30. nats: facts 0.20, lists 0.05"],
     "runs": ["base: support 0, facts 97", "rank 1: support 61, facts 73"],
     "curves": ["points, over rate", "means of 2 seeds", "rank 1 goes from 0.5 to 10"],
     "points": ["full: 3 points, its line goes from (0, 0) to (90, 4)", "rank 1: 1 points"],

@@ -63,48 +63,51 @@ def capability_bars(
 
 
 def learning_and_forgetting(
-    run: Run, target: str, others: Sequence[str], stop: int | None = None
+    run: Run, target: str, others: Sequence[str], reached: int | None = None
 ) -> Picture:
     """Left, the losses along training; right, the scores at each evaluation step.
 
     Args:
         target: the suite that is being learned.
         others: suites of old skills.
-        stop: a step to mark, such as the one at which training should have stopped.
+        reached: a step to mark as the one at which the target was reached. That is no advice to
+            stop there: the rate is still high then, and old skills may be at their lowest.
 
     Raises:
         ValueError: the run was not scored on the way.
     """
     if not run.probes:
         raise ValueError("This run was not scored on the way: give `finetune` a `probe`.")
-    figure, (left, right) = new_figure(width=11, height=4.4, columns=2)
+    figure, (left, right) = new_figure(width=10, height=4.4, columns=2)
     steps = [probe.step for probe in run.probes]
     x, y = zip(*run.losses, strict=True)
+    drawn = styles([target, *others])
+    colour, line, marker = drawn[target]
     left.plot(x, y, color=GREY, linewidth=1, label="training batches")
-    left.plot(steps, [p.nll[target] for p in run.probes], color=BLUE, marker="o", linewidth=2,
-              label=f"{target}, held out")  # fmt: skip
+    left.plot(steps, [p.nll[target] for p in run.probes], color=colour, linestyle=line,
+              marker=marker, markersize=9, linewidth=2, label=f"{target}, held out")  # fmt: skip
     left.set_xlabel("optimizer step")
     left.set_ylabel("loss (nats per answer token)")
     left.set_title("What the dashboard shows")
     left.set_ylim(bottom=0)
     left.legend(frameon=False, fontsize=FONT_SIZE)
 
-    right.plot(steps, [p.scores[target] for p in run.probes], color="black", linewidth=2.5)
-    ends = [(run.probes[-1].scores[target], target, "black")]
-    for name, (colour, line, marker) in styles(others).items():
+    ends = []
+    for name, (colour, line, marker) in drawn.items():
         values = [p.scores[name] for p in run.probes]
-        right.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=5)
+        size, width = (9, 2.5) if name == target else (5, 1.5)
+        right.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=size,
+                   linewidth=width)  # fmt: skip
         ends.append((values[-1], name, colour))
     label_line_ends(right, steps[-1], ends)
     right.set_xlabel("optimizer step")
     right.set_ylabel("held-out items right (%)")
     right.set_title("What it does not show")
     right.set_ylim(-3, 105)
-    for ax in (left, right):
-        if stop is not None:
-            ax.axvline(stop, color="#333333", linestyle=":", linewidth=1.5)
-    if stop is not None:
-        right.annotate("stop here", (stop, 2), xytext=(4, 0), textcoords="offset points",
+    if reached is not None:
+        for ax in (left, right):
+            ax.axvline(reached, color="#333333", linestyle=":", linewidth=1.5)
+        right.annotate("target reached", (reached, 0), xytext=(4, 0), textcoords="offset points",
                        fontsize=FONT_SIZE)  # fmt: skip
     first, last = run.probes[0], run.probes[-1]
     told = "; ".join(
@@ -115,8 +118,41 @@ def learning_and_forgetting(
         figure,
         f"Two panels over {steps[-1]} optimizer steps. Left: the loss on {target} falls from "
         f"{first.nll[target]:.2f} to {last.nll[target]:.2f} nats. Right: scores move: {told}."
-        + (f" A dotted line marks step {stop}." if stop is not None else ""),
+        + (
+            f" A dotted line marks step {reached}, where the target was reached." if reached else ""
+        ),
     )
+
+
+def two_measures(
+    measures: Mapping[str, Mapping[str, Sequence[float]]], digits: tuple[int, int] = (0, 2)
+) -> Picture:
+    """Two panels over the same rows, a dot a seed and a line at their mean.
+
+    Args:
+        measures: what is measured, with its unit, to the values of each row by its name; the rows
+            of both measures have the same names and stand in the order of the first.
+        digits: decimals of each measure in the words of the figure.
+    """
+    names = list(next(iter(measures.values())))
+    figure, panels = new_figure(width=10, height=1.3 + 0.36 * len(names), columns=2)
+    told = []
+    for ax, (measure, rows), shown in zip(panels, measures.items(), digits, strict=True):
+        for place, name in enumerate(names):
+            colour, _, marker = styles([name])[name]
+            mean = sum(rows[name]) / len(rows[name])
+            ax.plot([0, mean], [place, place], color=colour, linewidth=6, alpha=0.3,
+                    solid_capstyle="butt")  # fmt: skip
+            ax.plot(rows[name], [place] * len(rows[name]), linestyle="", color=colour,
+                    marker=marker, markersize=7)  # fmt: skip
+        ax.axvline(0, color="#333333", linewidth=1)
+        ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        ax.set_ylim(len(names) - 0.5, -0.5)  # the first on top
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel(measure)
+        means = (f"{name} {sum(rows[name]) / len(rows[name]):.{shown}f}" for name in names)
+        told.append(f"{measure}: {', '.join(means)}")
+    return finish(figure, f"Means, with a dot for each seed. {'. '.join(told)}.")
 
 
 def compare_runs(
