@@ -11,8 +11,9 @@ from helpers.echoes import echoes, word_sequences
 from helpers.mitigations.board import pick
 from helpers.mitigations.methods import METHODS
 from helpers.runs import SCALE, digest, find, read_runs
-from helpers.suites import TARGET, load_suites
-from helpers.summary import over_seeds, percent, told_p
+from helpers.snapshots import ItemResult, Snapshot
+from helpers.suites import TARGET, Item, load_suites
+from helpers.summary import over_seeds, paired_counts, percent, told_p
 from helpers.tickets import read_tickets
 from helpers.tradeoff import OLD, learned, points_lost
 
@@ -236,6 +237,31 @@ def test_word_sequences_ignore_case_and_punctuation():
 )
 def test_a_p_value_is_printed_in_short(p, told):
     assert told_p(p) == told
+
+
+def test_answers_are_counted_in_pairs():
+    def snapshot(marks):
+        rows = [
+            ItemResult(Item(str(n), "facts", "f", "qa", "?", "!"), "!", mark == "1", 1.0, 1)
+            for n, mark in enumerate(marks)
+        ]
+        return Snapshot({"facts_two": rows})
+
+    table = paired_counts(snapshot("1111110"), snapshot("0000011"))
+    assert table.rows == (("facts two", "86 %", "29 %", "5", "1", ".22"),)
+    assert repr(table).splitlines()[1].split() == [
+        "facts",
+        "two",
+        "86",
+        "%",
+        "29",
+        "%",
+        "5",
+        "1",
+        ".22",
+    ]
+    with pytest.raises(ValueError, match="asked different items"):
+        paired_counts(snapshot("11"), snapshot("1"))
 
 
 def test_a_table_of_seeds_names_the_worst_skill_and_the_range():
