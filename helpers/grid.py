@@ -35,6 +35,7 @@ from .generation import complete
 from .jsonl import read_lines
 from .mechanics import Looks, as_rows, kl_to_base
 from .mechanics.stored import Inside, course_model, make_inside
+from .merging.stored import AUDITED, MERGED, MERGES, make_audited, make_merge
 from .mitigations.board import BOARD, CANDIDATES
 from .mitigations.board import Setting as BoardSetting
 from .mitigations.flat import FLAT, FLATS, make_flat
@@ -268,6 +269,10 @@ def main() -> None:
         CANDIDATES.name: [Job(setting, make_candidate) for setting in CANDIDATE_ENTRIES],
         SEQUENCE.name: [Job(setting, make_sequence) for setting in ORDERS],
         FLAT.name: [Job(setting, make_flat) for setting in FLATS],
+        MERGES.name: [
+            *(Job(setting, make_merge) for setting in MERGED),
+            *(Job(setting, make_audited) for setting in AUDITED),
+        ],
     }
     for name, jobs in files.items():
         make_all(jobs, arguments.folder / name, arguments.workers)

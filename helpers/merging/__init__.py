@@ -5,14 +5,14 @@ without, of any architecture of `transformers`, changes none of them, and return
 has its tokenizer and can be evaluated at once.
 """
 
-from .adapters import Combination, combination_errors, combined, updates
+from .adapters import WAYS, Combination, combination_errors, combined, updates
 from .line import Angles, angle, linear, slerp, sweep
 from .signs import agreement, dare, disjoint_mean, ties, trim
-from .vectors import Vector, add, task_vector
+from .vectors import Vector, add, angle_between, task_vector
 from .weights import NotAlike
 
 __all__ = [
-    "Angles", "Combination", "NotAlike", "Vector", "add", "agreement", "angle",
-    "combination_errors", "combined", "dare", "disjoint_mean", "linear", "slerp", "sweep",
-    "task_vector", "ties", "trim", "updates",
+    "WAYS", "Angles", "Combination", "NotAlike", "Vector", "add", "agreement", "angle",
+    "angle_between", "combination_errors", "combined", "dare", "disjoint_mean", "linear", "slerp",
+    "sweep", "task_vector", "ties", "trim", "updates",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..mechanics.loss import merged
+from .line import radians
 from .weights import check_weights, plain_pair, rewritten, weights_of, wide
 
 #: A task vector: the change of every parameter, by name.
@@ -58,6 +59,16 @@ def add(
         return start
 
     return rewritten(base, summed)
+
+
+def angle_between(one: Vector, other: Vector) -> float:
+    """The angle between two task vectors over all weights, in degrees; nan where one is zero.
+
+    Raises:
+        NotAlike: names or shapes differ.
+    """
+    check_weights(one, other, "task vectors")
+    return math.degrees(radians([(one[name], other[name]) for name in one]))
 
 
 def check_vectors(base: torch.nn.Module, vectors: Sequence[Vector]) -> None:
