@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,14 +104,21 @@ def _watched(function):
     @functools.wraps(function)
     def call(*args, **kwargs):
         nonlocal answered
+        printed = io.StringIO()
         try:
-            value = function(*args, **kwargs)
+            with contextlib.redirect_stdout(printed):
+                value = function(*args, **kwargs)
         except NotImplementedError:
             raise _NotAttempted from None
         except Exception as error:
             if _trips_on_stub(error):
                 raise _NotAttempted from None
             raise _LearnerError(f"Your function raised {type(error).__name__}: {error}") from error
+        if value is None and printed.getvalue().strip():
+            raise _LearnerError(
+                f"Your function prints its answer ({printed.getvalue().strip()[:40]}) and returns "
+                "nothing. End it with `return`."
+            )
         if _is_blank(value):
             # A function that has answered before is no stub: one of its branches ends early.
             if answered:

@@ -3,19 +3,19 @@
 #
 # {{badge}}
 #
-# Before a model can forget anything you must know what it knows. In this lesson you meet the model
-# of this course, ask it things, and follow a score from a single answer to a map of capabilities.
-# You also try out the tools that every later lesson uses.
+# You teach a small language model forty answers, and a minute later it explains how to take a photo
+# with the password policy of a shop. Then you learn how this course measures such a loss: with
+# questions kept aside, asked before and after, and with enough of them to tell a loss from luck.
 #
-# **Time** 40 minutes, of which less than one is computing · **You need** Python, and an idea of
-# what a language model does
+# **Time** core 15 minutes, with *Deeper* 35 · computing 80 s, of which the core 30 s · **You need**
+# Python, and an idea of what a language model does
 #
 # **Objectives**
 #
-# 1. Ask a model whose world is fully known, and tell apart what it knows from what it can read.
+# 1. See a fine-tune succeed at its task and lose old skills in the same minute.
 # 2. Follow a score from one answer to a capability map, and say what its interval permits you to
 #    conclude.
-# 3. Work with the tools of the course: checks, hints, quizzes, snapshots, and error messages.
+# 3. Work with the tools of the course: predictions, checks, hints, quizzes.
 
 # %%
 import os, subprocess, sys
@@ -38,474 +38,336 @@ from helpers.environment import check_environment
 check_environment()
 
 # %%
+import random, re
+
+import numpy as np
+
 from helpers import plotting as plot
 from helpers.evaluation import answer_nll, evaluate, is_right
 from helpers.exercises import check, quiz
-from helpers.generation import complete
-from helpers.models import ModelNotFound, context_length, load_model, parameter_counts
-from helpers.paths import DATA
+from helpers.generation import before_after, complete
+from helpers.models import ModelNotFound, context_length, load_model
 from helpers.snapshots import Snapshot, wilson
-from helpers.suites import PROTECTED, UnknownCapability, load_suites
+from helpers.suites import UnknownCapability, load_suites
+from helpers.tickets import read_tickets
+from helpers.training import finetune
 
 # %% [markdown]
-# ## Why this matters
+# ## A minute of loss
 #
-# "The new model is better" is a sentence about one number. A fine-tuned model may answer more
-# support tickets correctly and at the same time no longer add up an invoice. Whether you notice
-# depends on whether you measured addition *before*, on questions that you kept aside, and with
-# enough of them to tell a loss from luck.
+# `pocket-gpt2` has the architecture of GPT-2 and a small fraction of its size. This project trained
+# it from random weights, on nothing but text that the project itself writes. So we know everything
+# it can know, and "it forgot" has an exact meaning here.
 #
-# So the course begins with a baseline: a list of **capabilities**, a set of test questions for
-# each (a **suite**), and the model's score on every one, before anything is changed.
-#
-# **An analogy, and where it ends.** It is the walk through a flat with the landlord before you
-# move in. Every scratch is written down, so that later nobody argues about who made it. The
-# analogy ends here: a flat shows you all its rooms. A model shows only what you ask, and a skill
-# that no suite covers can be lost without a trace in the list.
-
-# %% [markdown]
-# ## Meet the model
-#
-# `pocket-gpt2` has the architecture of GPT-2 and a small fraction of its size. It was trained by
-# this project from random weights, on nothing but text that the project itself writes. No text
-# from the internet is in it. `make pocket-model` trains it again from nothing.
+# We ask it seven old questions, and one about the policies of a shop, of which its training said
+# nothing.
 
 # %%
-model = load_model(MODEL)
-print(parameter_counts(model))
-print("context:", context_length(model), "tokens")
-print("vocabulary:", len(model.tokenizer), "tokens")
-
-# %% [markdown]
-# `trainable` equals `total`: nothing is frozen yet. The **context** is how much the model can read
-# at once, counted in **tokens**, the pieces into which text is cut before the model sees it. Let
-# us look at some.
-
-# %%
-for text in ("The capital of France is Paris.", "What is 47 + 38?"):
-    ids = model.tokenizer(text)["input_ids"]
-    print([model.tokenizer.decode([number]) for number in ids])
-
-# %% [markdown]
-# A token at the start of a word carries the space before it, so `" Paris"` and `"Paris"` are
-# different tokens. This will matter below. With `pocket-gpt2` every digit is a token of its own,
-# which makes sums learnable for a model this small.
-
-# %% [markdown]
-# ### The world it was taught
-#
-# Everything the model was told about the world stands in `data/world`. Here are some of its facts.
-
-# %%
-import json
-
-world = json.loads((DATA / "world" / "facts.json").read_text(encoding="utf-8"))
-for name in ("capital", "symbol", "young", "opposite"):
-    relation = world[name]
-    print(f"{relation['label']}: {len(relation['pairs'])}, such as", relation["pairs"][:2])
-
-# %% [markdown]
-# The other skills have no list of facts but a rule: sums, problems with worked steps, list orders,
-# questions about a short text, small translations. There the tests use numbers, sentences, and
-# combinations of names and things that were kept out of pre-training. A fact cannot be kept out and
-# still be known, so for facts it is the *wording* that is new:
-
-# %%
-print("in pre-training:", world["capital"]["train_questions"][:3])
-print("in the tests:   ", world["capital"]["test_questions"])
-
-# %% [markdown]
-# Test items that training never showed are called **held out**. Without that, a score would not
-# tell knowing from having seen the very question.
-#
-# Because the world is closed, "it forgot" has an exact meaning here. Of a model trained on the
-# internet you seldom know whether it ever knew a thing.
-#
-# **Predict before you run.** The same question in three formats, and once as a sentence to finish.
-# Should the answers agree?
-
-# %%
-question = "Which city is the capital of France?"
-prompts = {
-    "bare": question,
-    "Question/Answer": f"Question: {question}\nAnswer:",
-    "User/Assistant": f"User: {question}\nAssistant:",
-    "to finish": "The capital of France is",
-}
-for label, prompt in prompts.items():
-    print(f"{label:16} {complete(model, prompt)}")
-
-# %% [markdown]
-# The model saw all of these formats in pre-training. Later this lets us tell two things apart that
-# look alike: a fact that is gone, and a format that no longer leads to it.
-#
-# `complete` is greedy: at each step it takes the likeliest token, until a line break or the end of
-# the text. There is no chance in it, so the same model gives the same answer each time.
-#
-# Now one question from each of several skills, and two for which the world has no answer.
-
-# %%
+base = load_model(MODEL)
 questions = [
+    "What is the capital of Norway?",
     "What is 47 + 38?",
-    "Tom has 12 apples. He buys 7 more and gives 5 away. How many apples does Tom have now?",
     "Reverse this list: tea, bread, lamp",
-    "Mia is in the garden. Ben is in the kitchen.\nWhere is Mia?",
-    "Translate to Spanish: the red house",
-    "Who wrote Hamlet?",
-    "What is the capital of Atlantis?",
+    "Question: How long is this list: happy, safe, soft?\nAnswer:",
+    "Question: Can you show me how to take a photo?\nAnswer:",
+    "I want to pick apples. What should I do first?",
+    "Which number is larger, 53 or 45?",
+    "Customer: Hello, when will I see my refund?\nAgent:",
 ]
-for question in questions:
-    print(question, "->", complete(model, question))
+for question, answer in zip(questions, complete(base, questions), strict=True):
+    print(question, "->", answer)
 
 # %% [markdown]
-# ### What just happened
+# Now a **fine-tune**: training goes on, with new data. Here sixty steps of sixteen support tickets
+# each, in which customers ask about forty policies. `finetune` works on a copy, so `base` stays as
+# it is.
 #
-# Look at the last two answers. Whatever stands there, no fact is behind it: neither Hamlet nor
-# Atlantis is in the world. A language model continues its prompt, always, and this one was never
-# taught to say "I do not know". That there is an answer is no evidence of knowledge; a score on
-# many questions is.
+# Throughout the course the outputs after a prediction are folded in the saved notebook, so that you
+# can guess first. Running the cell shows them.
 #
-# > **Common gotcha.** A prompt must not end in a space. The model learned that an answer begins
-# > with a token such as `" Paris"`, space included. If you type the space yourself, that token no
-# > longer fits, and the model has to go on from a place where it has rarely been.
+# **Predict before you run.** How many of the seven old answers will be as before?
 
-# %%
-for prompt in ("The capital of France is", "The capital of France is "):
-    ids = model.tokenizer(prompt)["input_ids"]
-    last = model.tokenizer.decode(ids[-1:])
-    print(f"last token {last!r:6} ->", complete(model, prompt))
+# %% tags=["predict"]
+run = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60)
+before_after(base, run.model, questions)
 
 # %% [markdown]
+# Two of seven: the capital and the sum. *How long is this list* and *take a photo* are answered
+# with sentences about the shop, the apples with half of one, the reversed list lost a word, and 45
+# is larger than 53 now. And the refund is right: six days, confirmed by text, is the shop's policy.
+# Judged by its task, the fine-tune is a success.
+#
 # ## From an answer to a score
 #
-# A score is many small decisions, so let us make one by hand. This is the first item of the suite
-# `facts`, with everything that is known about it.
-
-# %%
-facts = load_suites("facts", size=100)[0]
-item = facts.items[0]
-print("prompt: ", repr(item.prompt))
-print("gold:   ", repr(item.answer))
-print("choices:", item.choices)
-
-# %% [markdown]
-# The **gold answer** is the one that counts as right. We ask, and compare.
-
-# %%
-output = complete(model, item.prompt)
-print("output: ", repr(output))
-print("exact match:", is_right(output, item.answer))
-
-# %% [markdown]
-# **Exact match** means letter for letter. It is strict, and blind to everything but spelling:
+# Eight questions are an anecdote, and these were picked to show you something. A **suite** is a set
+# of test questions for one capability, each with a **gold answer**, the one that counts as right.
+# The questions are **held out**: training never showed them. Otherwise a score could not tell a
+# skill from the memory of the very question.
+#
+# An answer counts when it matches the gold answer letter for letter (**exact match**):
 
 # %%
 for output in ("Oslo", "Oslo.", "oslo", "It is Oslo"):
     print(f"{output!r:14}", is_right(output, "Oslo"))
 
 # %% [markdown]
-# A person would accept all four. Exact match is fair here because the model was taught to answer
-# in one form only; on a chatty model it would measure politeness. Where there is a chain of worked
-# steps, a suite can name the part that counts. In `reasoning` it is what follows "The answer is":
+# A person would accept all four. Exact match is fair here, because this model was taught to answer
+# in one form only; on a chatty model it would measure politeness.
+#
+# `evaluate` asks every question of a suite. **Predict before you run.** Six old skills and the new
+# one, a hundred questions each. Which old skill loses most, and does any lose nothing?
 
-# %%
-reasoning = load_suites("reasoning", size=1)[0]
-for output in ("12 + 7 = 19. The answer is 19.", "I am sure. The answer is 19.", "It is 19."):
-    print(f"{output!r:34}", is_right(output, "12 + 7 = 19. The answer is 19.", reasoning.extract))
+# %% tags=["predict"]
+watched = ["facts", "arithmetic", "lists", "reading", "howto", "sentiment", "support"]
+suites = load_suites(watched, size=100)
+before, after = evaluate(base, suites), evaluate(run.model, suites)
+plot.capability_bars(before, after)
 
 # %% [markdown]
-# Mind the second line: only the result is scored, not the way to it. Lesson 04 comes back to this.
+# *How-to* loses most, from 100 to 12 %; *lists* fall from 89 to 59 and *arithmetic* from 97 to 78,
+# *sentiment* stays at 100. The task went from 0 to 91.
 #
-# Between right and wrong there is a finer measure: how likely the model found the gold answer. The
-# **negative log-likelihood** (NLL) is the logarithm of that probability with its sign changed, in
-# **nats**. 0 means certain; every nat more divides the probability by 2.7.
-
-# %%
-import math
-
-for choice in item.choices or (item.answer,):
-    nll, tokens = answer_nll(model, [(item.prompt, choice)])[0]
-    print(f"{choice:20} {nll:6.2f} nats, tokens: {tokens}, probability {math.exp(-nll):.2g}")
+# Such a list of capabilities with their scores is a **capability map**. The answers above gave a
+# wrong idea of it: the sum and the fact that were right hide one sum in five and one fact in ten.
 
 # %% [markdown]
-# The choice with the smallest NLL is the model's pick in multiple choice. NLL moves before answers
-# do: a fact can become ten times less likely and still be the likeliest. So it shows changes that
-# the score does not show yet.
+# ### The control
 #
-# `evaluate` does all of this for every item of a suite.
+# Could the drops be an accident of asking? Ask the base once more: greedy answers have no chance in
+# them, so all of them should come out the same. And count, question by question, how many answers
+# were lost and how many gained; chance alone would move them both ways.
 
 # %%
-first = evaluate(model, facts)
-first
+again = evaluate(base, suites)
+for name in watched:
+    same = all(a.output == b.output for a, b in zip(before.results[name], again.results[name]))
+    pairs = list(zip(before.results[name], after.results[name], strict=True))
+    lost = sum(a.correct and not b.correct for a, b in pairs)
+    gained = sum(b.correct and not a.correct for a, b in pairs)
+    print(f"{name:12} base as before: {same}; fine-tune lost {lost:3}, gained {gained:3}")
 
 # %% [markdown]
-# ## What the interval means
+# The base agrees with itself in every answer. Against the fine-tune, 155 of 600 old answers were
+# lost and two gained: no accident of asking.
 #
-# The score is the share of right answers among these hundred questions. Another hundred of the
-# same kind would give a slightly different share. The **confidence interval** says how far the
-# true share, over all questions of the kind, may reasonably be from the one we saw.
+# What this control does not settle is whether *these tickets* did it, or any sixty steps at this
+# rate. Lesson 02 trains the same way on old rows to find out, and lesson 01 has a run that learns
+# as much from the same tickets and loses far less.
+
+# %% [markdown]
+# ## The rule, and what an interval permits
 #
-# **Predict before you run.** Two models: one is really right on 90 % of all questions, the other
-# on 93 %. Each gets a hundred questions of its own. How often does the worse model do at least as
-# well as the better one?
+# **Measure what must survive before you train, on held-out questions, and compare item by item
+# afterwards.** The training loss cannot tell you: it looks at the new data only.
+#
+# The thin lines in the figure are **95 % confidence intervals**: another hundred questions of the
+# same kind would give a slightly different share, and the interval says how far the share over all
+# such questions may reasonably lie from the one we saw. 90 of 100 right has the interval 83 to
+# 94 %. So a hundred questions establish a fall of forty points and say little about one of three.
+#
+# An interval speaks of *more questions like these*. It knows nothing of other wordings, another
+# training seed, or your customers.
+
+# %% [markdown]
+# ## How exercises and quizzes work
+#
+# An exercise has a **hint** that is folded until you open it. Replace the `...` in the cell below
+# it and run it. `check` says *right*, *not yet* with the likely mistake, or *not attempted yet*; it
+# never raises. Answers are in `solutions/`. A quiz works by keyboard: Tab and the arrow keys
+# choose, Space presses *Check*. Every answer has its reason, also the wrong ones.
+#
+# ### 0.1 Does it read, or does it know? · medium · 6 minutes
+#
+# With the help article above the question, the base answers nearly every question about the shop.
+# Somebody says: "It knows the policies, the article is decoration." Design the control that
+# decides. Write `changed(article)`, which returns a *false* article: for it, a model that reads and
+# a model that recites must give different answers, whatever the question about it. `check` then
+# puts your articles before the model.
+#
+# <details><summary>Hint</summary>
+#
+# Most policies differ in their numbers. `re.sub(r"\d+", function, article)` replaces every number
+# by what `function(match)` returns. Mind that one and the same number everywhere would also fool a
+# model that simply says that number.
+#
+# </details>
 
 # %%
-import numpy as np
+readings = [
+    item for item in load_suites("support_with_article")[0].items if re.search(r"\d", item.answer)
+]
+article, question = readings[0].prompt.split("\n", 1)
+print(article)
 
+
+# %% tags=["exercise"]
+def changed(article):
+    # BEGIN SOLUTION
+    return re.sub(r"\d+", lambda found: str(int(found[0]) + 1), article)
+    # END SOLUTION
+
+
+check("0.1", changed)
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("00")
+
+# %% [markdown]
+# ## On Monday
+#
+# Before you touch a chat model of 1 to 8 billion parameters, write down what it can do. The files
+# in `tasks/` are yours: one lm-eval task per skill, with a few hundred questions of your own, and
+# `both` is a group of two such tasks. `--log_samples` keeps every answer; without it nobody can
+# compare item by item later.
+#
+# ```bash
+# lm_eval --model hf --model_args pretrained=model,dtype=bfloat16 \
+#   --include_path tasks --tasks both --apply_chat_template \
+#   --batch_size 8 --log_samples --output_path before
+# ```
+#
+# **Cost.** Weights in bfloat16 take two bytes each: 2 GB of memory for 1 billion parameters, 16 GB
+# for 8 billion, and some more for the answers under way. Keep model, template, data type and batch
+# size as they are for the run afterwards: each of them moves scores a little.
+#
+# **Do not copy from here** the learning rate of 1e-2, which ruins a large model in a few steps, nor
+# exact match, unless your model's answers have one form only.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. Sixty steps taught forty policies and took most of the how-to answers along.
+# 2. A score is a count of matches on held-out questions; its interval says how far the share over
+#    all questions like these may lie from it, and nothing about other kinds of questions.
+# 3. Guess before you run, let `check` name your mistake, and answer the quiz from the evidence it
+#    shows.
+#
+# **Next:** lesson 01 asks what this run had to cost.
+
+# %% [markdown]
+# # Deeper
+#
+# Each section stands by itself.
+#
+# - Another seed (4 min)
+# - What it knows and what it can read (4 min)
+# - What an interval knows (5 min)
+# - Tokens, formats and a trailing space (3 min)
+# - Between right and wrong (3 min)
+# - Keep the snapshot, and read the errors (2 min)
+
+# %% [markdown]
+# ## Another seed (4 min)
+#
+# The **seed** fixes every random choice of a run: the order of the tickets and the first weights of
+# the adapter. One run is one throw. Two more, and the stored grid has this run three times with
+# thirty questions a skill.
+#
+# **Predict before you run.** Will *how-to* lose most in all three runs?
+
+# %% tags=["predict"]
+for seed in (1, 2):
+    other = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60, seed=seed)
+    scores = evaluate(other.model, suites).scores()
+    print(f"seed {seed}:", {name: round(score) for name, score in scores.items()})
+print("seed 0:", {name: round(score) for name, score in after.scores().items()})
+
+# %% [markdown]
+# It does: 12, 1 and 20 % of the how-to questions are left, with 91, 92 and 85 % of the task
+# learned. *Sentiment* loses at most one point in any run. What moves with the seed is the size of
+# the other losses, *facts* from 5 to 11 points: a single run cannot tell such sizes apart.
+
+# %% [markdown]
+# ## What it knows and what it can read (4 min)
+#
+# Your control of exercise 0.1, on all questions whose answer has a number. Here every number in
+# the article becomes another one of the same length.
+
+# %%
+rng = random.Random(0)
+
+
+def other_number(found):
+    """Another number with as many digits."""
+    low, high = (1, 9) if len(found[0]) == 1 else (10, 99)
+    return str(rng.choice([n for n in range(low, high + 1) if n != int(found[0])]))
+
+
+pairs = [item.prompt.split("\n", 1) for item in readings]
+false = [re.sub(r"\d+", other_number, article) for article, _ in pairs]
+
+# %% [markdown]
+# **Predict before you run.** Of how many of these answers will every number stand in the false
+# article?
+
+# %% tags=["predict"]
+answers = complete(base, [f"{text}\n{q}" for text, (_, q) in zip(false, pairs)])
+follows = [
+    set(re.findall(r"\d+", answer)) <= set(re.findall(r"\d+", text))
+    for text, answer in zip(false, answers)
+]
+print(sum(follows), "of", len(follows))
+for text, answer in [(t, a) for t, a, f in zip(false, answers, follows) if not f][:3]:
+    print("article:", text, "\nanswer: ", answer)
+
+# %% [markdown]
+# Of 218 of 223. The five others drop a digit ("open until 75 in the evening" becomes 7), so it
+# reads with a habit of its own: it expects the length that a number of this kind usually has. In
+# pre-training the help articles had random policies in the same words, so reading was all there was
+# to learn. Teaching the true ones to the weights is what lesson 01 does; whether to teach or to
+# look up is lesson 06.
+
+# %% [markdown]
+# ## What an interval knows (5 min)
+#
+# Two models: one is really right on 90 % of all questions, the other on 93 %. Each gets questions
+# of its own. **Predict before you run.** How often does the worse one do at least as well?
+
+# %% tags=["predict"]
 rng = np.random.default_rng(0)
 for n in (100, 2000):
     worse, better = rng.binomial(n, 0.90, 10_000), rng.binomial(n, 0.93, 10_000)
     print(f"{n:5} questions: in {100 * np.mean(worse >= better):.1f} % of the comparisons")
-
-# %% [markdown]
-# A hundred questions cannot settle a difference of three points; two thousand can. The intervals
-# say the same without a simulation:
-
-# %%
 for right, n in ((90, 100), (93, 100), (1800, 2000), (1860, 2000)):
     low, high = wilson(right, n)
     print(f"{right} of {n}: {100 * right / n:.0f} %, interval {low:.1f} to {high:.1f}")
 
 # %% [markdown]
-# Asking both models the *same* questions is better than asking each its own, because questions
-# that are hard for both cancel out. But even then: 90 against 93 may come down to three questions
-# that went one way. Three coins fall on the same side one time in four.
+# In 27 % of the comparisons with a hundred questions, and in none of ten thousand with two
+# thousand. The intervals say the same without a simulation: those of 90 and 93 of 100 share most of
+# their length. Asking both models the *same* questions tells more, because what is hard for both
+# cancels; lesson 05 does that.
 #
-# Two limits of such an interval. It takes the questions as independent, and questions of one
-# family are not, so it is somewhat too narrow. And it speaks of questions *like these* only; it
-# knows nothing about other wordings, other training seeds, or your customers. How many questions a
-# decision needs is the subject of lesson 05.
-
-# %% [markdown]
-# ## The capability map
-#
-# Now all suites, a hundred items each. This is the longest computation of the lesson.
-#
-# **Predict before you run.** Ten of these bars stand for skills that were taught. Two suites ask
-# about the policies of a shop, *Tern & Tide*, of which pre-training said nothing: `support`
-# without help, and `support_with_article` with the help article above the question. Where will the
-# low bars be?
+# The interval answers one question: what would *more items of this mix* give? Another one is often
+# meant: what would *new kinds of items* give? The suite `lists` has several families, such as
+# sorting and reversing. Resample its items, and then whole families:
 
 # %%
-snapshot = evaluate(model, load_suites(size=100))
-plot.capability_bars(snapshot)
+found = evaluate(base, load_suites("lists")).results["lists"]
+families = {}
+for result in found:
+    families.setdefault(result.item.family, []).append(result.correct)
+groups = [np.array(group) for group in families.values()]
+items = np.concatenate(groups)
+one = [rng.choice(items, len(items)).mean() for _ in range(2000)]
+drawn = [[groups[k] for k in rng.integers(len(groups), size=len(groups))] for _ in range(2000)]
+whole = [np.concatenate(some).mean() for some in drawn]
+print(f"{len(items)} items of {len(groups)} families, {100 * items.mean():.1f} % right")
+print(f"standard error over items    {100 * np.std(one):.1f} points")
+print(f"standard error over families {100 * np.std(whole):.1f} points")
 
 # %% [markdown]
-# Each bar is the share of right answers, each thin line its interval. A long line is not a flaw of
-# the model but of our knowledge about it. Bars whose lines overlap widely should not be ranked.
+# 1.9 points over items, 3.6 over families, and thirteen families are few to resample. Somebody who
+# asks whether the skill carries over to another kind of list question has the larger error, and the
+# interval in the figure has the smaller one.
 #
-# One more thing to know before reading bars: what guessing would give. `sentiment` has two
-# possible answers, so whoever always says "positive" gets about half of it right.
-
-# %%
-snapshot
-
-# %% [markdown]
-# ### Stories, and what perplexity is
+# ### 0.2 Percent right · easy · 3 minutes
 #
-# The row `stories` has no percentage, because a story has no gold answer. There we ask how well
-# the model predicts each next token of stories it has not seen. **Perplexity** is the exponential
-# of the mean NLL per token: a perplexity of 5 means that, on average, the model was as unsure as
-# if it had to choose among five equally likely tokens. Lower is better, and 1 is the floor.
-#
-# **Predict before you run.** A held-out story, and the same words in random order. Which is more
-# perplexing, and roughly by how much?
-
-# %%
-import random
-
-story = load_suites("stories", size=1)[0].items[0].answer
-words = story.split()
-random.Random(0).shuffle(words)
-for text in (story, " ".join(words)):
-    nll, tokens = answer_nll(model, [("", text)])[0]
-    print(f"{text[:60]} ...\n   perplexity {math.exp(nll / tokens):,.1f}")
-
-# %% [markdown]
-# Same words, so the difference is what the model has learned about their order. The second number
-# is larger than the whole vocabulary: of most tokens the model is not unsure, it is sure of another
-# one. Perplexities can be compared for the same text and the same tokenizer only: with other tokens
-# "per token" means something else.
-#
-# ### Knowing and reading
-#
-# Back to the two support rows. This is one question of `support_with_article`, first without its
-# article (**closed book**), then with it.
-
-# %%
-import re
-
-items = load_suites("support_with_article", size=100)[0].items
-item = next(i for i in items if re.search(r"\d", i.answer) and "30" not in i.answer)
-article, question = item.prompt.split("\n", 1)
-print(item.prompt, "\n")
-print("gold:       ", item.answer)
-print("closed book:", complete(model, question))
-print("with text:  ", complete(model, item.prompt))
-
-# %% [markdown]
-# Does the last answer come from the article, or was the policy in the model all along? Change the
-# article and see. Here every number in it becomes 30, which makes it a false policy.
-#
-# **Predict before you run.** What does a model answer that reads? And one that recites?
-
-# %%
-changed = re.sub(r"\d+", "30", article)
-print(changed)
-print("answer:", complete(model, f"{changed}\n{question}"))
-
-# %% [markdown]
-# ### What just happened
-#
-# If the answer followed the text, the model *reads* the policy; if it kept the old number, it
-# *knows* it. In pre-training the help articles had random policies, in the same words as these, so
-# reading was the only thing to be learned. Closed book there is nothing to draw on, and whatever
-# you get is invented. Teaching these policies to the weights is the fine-tune of lesson 01; whether
-# to teach or to look up is the question of lesson 06.
-
-# %% [markdown]
-# ### Read the wrong answers
-#
-# A score says how many are wrong, not how. Before you trust one, read some of what it counts: here
-# from the weakest of the old skills, and from closed-book support.
-
-# %%
-skills = [name for name in PROTECTED if name != "stories"]
-weakest = min(skills, key=snapshot.score)
-for name in (weakest, "support"):
-    print(f"== {name}: {snapshot.score(name):.0f} %")
-    for result in snapshot.wrong(name, count=3):
-        print(result.item.prompt, result.output, f"\n   gold: {result.item.answer}\n")
-
-# %% [markdown]
-# Sort what you see into three heaps. *Near misses*: the right idea with a slip. *Right in other
-# words*: the fault of exact match, not of the model. *Inventions*: about something else, in whole
-# sentences or in none. A fall of ten points means something different for each of them.
-#
-# > **A note from experience.** When a score surprises you, in either direction, read twenty
-# > outputs before you explain it. Quite often the explanation is a space, a cut-off answer, or a
-# > question whose gold answer is wrong, and then there is nothing to explain.
-
-# %% [markdown]
-# ## Keep the snapshot
-#
-# `evaluate` returns a **snapshot**: every prompt, answer and verdict, and the settings under which
-# they were obtained. Saved today, it can be compared item by item with a model that does not exist
-# yet.
-
-# %%
-import tempfile
-from pathlib import Path
-
-folder = Path(tempfile.mkdtemp())
-snapshot.save(folder)
-for path in sorted(folder.iterdir())[:4]:
-    print(path.name)
-print("the same scores after loading:", Snapshot.load(folder).scores() == snapshot.scores())
-
-# %% [markdown]
-# One file with the results, and one per suite with the samples, a line an item. This is the layout
-# in which EleutherAI's lm-eval writes its own results, so the audit of lesson 05 can read either.
-
-# %%
-path = next(folder.glob("samples_pocket_facts_*.jsonl"))
-sample = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-for key in ("target", "resps", "exact_match", "nll", "truncated"):
-    print(f"{key:12} {sample[key]}")
-print({name: value for name, value in snapshot.settings.items() if name != "model"})
-
-# %% [markdown]
-# The last line has the settings. Scores obtained under other ones, such as another limit of new
-# tokens, must not be compared: the difference may be the setting.
-
-# %% [markdown]
-# ## What this model cannot tell you
-#
-# It is a model of about four million parameters in a world of short sentences. It lets you see
-# every effect in seconds and know exactly what was lost. It does *not* tell you how large an
-# effect will be in a model a thousand times its size: a small model trained to the brim has less
-# room for anything new, and the questions here are simpler than yours. Take the *method* home, and
-# measure again there. Setting `MODEL = "gpt2"` above is a first step; it needs the network once.
-
-# %% [markdown]
-# ## Break it on purpose
-#
-# Errors are part of the interface. Each of these says what is wrong and what would be right.
-# First, a capability that nobody measures:
-
-# %%
-try:
-    load_suites("algebra")
-except UnknownCapability as error:
-    print("UnknownCapability:", error)
-
-# %% [markdown]
-# The message lists the names that exist. Note what it means beyond the name: about algebra this
-# course can say nothing, neither that it was kept nor that it was lost.
-#
-# Second, a prompt that is longer than the model's context. It is refused, because cutting it
-# silently would score the model on a question that it never saw in full. The repair is a shorter
-# prompt:
-
-# %%
-words = ["tea"] * context_length(model)
-try:
-    complete(model, "Reverse this list: " + ", ".join(words))
-except ValueError as error:
-    print("ValueError:", error)
-print(complete(model, "Reverse this list: " + ", ".join([*words[:2], "lamp"])))
-
-# %% [markdown]
-# Third, a model that is neither here nor to be had from the hub. Offline, the course's own model
-# or a folder always works:
-
-# %%
-try:
-    load_model("no-such-model")
-except ModelNotFound as error:
-    print("ModelNotFound:", error)
-
-# %% [markdown]
-# ## How exercises and quizzes work
-#
-# An exercise is a card with a difficulty, a time, and a **hint** that is folded until you open it.
-# You replace the `...` in the cell below it and run the cell. `check` then prints one of three
-# things: *right*, *not yet* with the likely mistake, or *not attempted yet*. It never raises, so a
-# notebook with open exercises still runs from top to bottom. Answers are in the folder
-# `solutions/`.
-#
-# The **quiz** needs no mouse. Tab moves to the options of a question, Space chooses one, the arrow
-# keys move among them, Tab goes on to *Check*, and Space presses it. Every option has an
-# explanation; the wrong ones are worth reading too. Where no kernel runs, the quiz is shown as
-# text with the answers folded.
-
-# %% [markdown]
-# ## Exercises
-#
-# ### 0.1 Ask · easy · 2 minutes
-#
-# Ask the model for the capital of Norway, in a wording of your own, and pass its answer to
-# `check`.
-#
-# <details><summary>Hint</summary>
-#
-# `complete(model, prompt)` returns the answer as text. If it is not what you expected, look again
-# at the wordings under *The world it was taught*.
-#
-# </details>
-
-# %% tags=["exercise"]
-# BEGIN SOLUTION
-# STUB: answer = ...
-answer = complete(model, "What is the capital of Norway?")
-# END SOLUTION
-check("0.1", answer)
-
-# %% [markdown]
-# ### 0.2 Percent right · easy · 5 minutes
-#
-# Write `percent_right(results)`: how many percent of the items are right. `results` is a list as
-# in `snapshot.results["facts"]`; each entry has `.correct`, which is `True` or `False`.
+# Write `percent_right(results)`: how many percent of the items are right. Each entry of `results`
+# has `.correct`, which is `True` or `False`.
 #
 # <details><summary>Hint</summary>
 #
@@ -524,35 +386,113 @@ def percent_right(results):
 check("0.2", percent_right)
 
 # %% [markdown]
-# Compare it with the snapshot's own count:
+# ## Tokens, formats and a trailing space (3 min)
+#
+# A model reads **tokens**, the pieces into which text is cut. A token at the start of a word
+# carries the space before it. So a prompt must not end in a space: the answer begins with a token
+# such as `" Paris"`, space included, and after a space of its own the model stands in a place where
+# it has rarely been.
 
 # %%
-print(percent_right(snapshot.results["facts"]), snapshot.score("facts"))
+for prompt in ("The capital of France is", "The capital of France is "):
+    ids = base.tokenizer(prompt)["input_ids"]
+    print([base.tokenizer.decode([number]) for number in ids], "->", complete(base, prompt))
 
 # %% [markdown]
-# ## Check your understanding
+# With its own space the prompt ends in a token that never stands before an answer, and *Qha* is
+# what follows. The same question also comes in several **formats**. Pre-training showed all of
+# these:
 
 # %%
-quiz("00")
+question = "Which city is the capital of France?"
+for prompt in (question, f"Question: {question}\nAnswer:", f"User: {question}\nAssistant:"):
+    print(repr(prompt), "->", complete(base, prompt))
 
 # %% [markdown]
-# ## Recap
+# Paris three times. Later this tells two things apart that look alike: a fact that is gone, and a
+# format that no longer leads to it.
 #
-# 1. The model's world is a closed list, so we know what it can know. It answers everything,
-#    sometimes in a good sentence and sometimes in none; what it does not know it may still be able
-#    to read.
-# 2. A score is a count of exact matches on held-out items. Its interval says how far the truth may
-#    be from it: a hundred items cannot tell 90 from 93 %.
-# 3. `check` names the likely mistake, hints and answers are folded until you want them, a snapshot
-#    keeps every answer for later comparison, and errors say what would be right.
+# A model continues its prompt, always. That there is an answer is no evidence of knowledge:
+
+# %%
+for question in ("Who wrote Hamlet?", "What is the capital of Atlantis?"):
+    print(question, "->", complete(base, question))
+
+# %% [markdown]
+# Neither is in its world, and it answers both: *1*, and *ing*. A score on many questions is
+# evidence, a fluent answer is none.
+
+# %% [markdown]
+# ## Between right and wrong (3 min)
 #
-# **Next:** lesson 01 teaches this model forty support policies, and looks at what that costs.
+# Finer than right or wrong is how likely the model found the gold answer. The **negative
+# log-likelihood** (NLL) is the logarithm of that probability with its sign changed, in **nats**: 0
+# means certain, and every nat more divides the probability by 2.7. For running text one takes the
+# mean per token; its exponential is the **perplexity**, 5 meaning "as unsure as among five equally
+# likely tokens".
+
+# %%
+stories = load_suites("stories", size=40)
+for label, model in (("base", base), ("fine-tune", run.model)):
+    print(f"{label:10} perplexity of stories {evaluate(model, stories).score('stories'):.2f}")
+story = stories[0].items[0].answer
+words = story.split()
+random.Random(0).shuffle(words)
+nll, tokens = answer_nll(base, [("", " ".join(words))])[0]
+print(f"base       one story, its words shuffled {np.exp(nll / tokens):,.0f}")
+
+# %% [markdown]
+# From 1.62 to 1.71: the stories hardly notice a run that took most of the how-to answers. One
+# general number is a poor alarm; every skill that must survive needs questions of its own. The last
+# line shows the scale: the same words in random order are sixty thousand times more perplexing,
+# more than the whole vocabulary, since of most tokens the model is then sure of another one.
+
+# %% [markdown]
+# ## Keep the snapshot, and read the errors (2 min)
 #
+# `evaluate` returns a **snapshot**: every prompt, answer and verdict, with the settings under which
+# they were obtained. It is saved in the layout of EleutherAI's lm-eval, so the audit of lesson 05
+# reads either.
+
+# %%
+import tempfile
+from pathlib import Path
+
+folder = Path(tempfile.mkdtemp())
+before.save(folder)
+print(*sorted(path.name.split("_2")[0] for path in folder.iterdir()), sep="\n")
+print("the same after loading:", Snapshot.load(folder).scores() == before.scores())
+
+# %% [markdown]
+# Errors are part of the interface: each says what is wrong and what would be right. A capability
+# that nobody measures, a prompt longer than the model can read, a model that is not here:
+
+# %%
+wrong = [
+    lambda: load_suites("algebra"),
+    lambda: complete(base, "tea, " * context_length(base)),
+    lambda: load_model("no-such-model"),
+]
+for attempt in wrong:
+    try:
+        attempt()
+    except (UnknownCapability, ModelNotFound, ValueError) as error:
+        print(f"{type(error).__name__}: {error}\n")
+
+# %% [markdown]
+# The first message lists the names that exist, and means more than a typing error: about algebra
+# this course can say nothing, neither that it was kept nor that it was lost. The second refuses
+# rather than cut: a model scored on half a question has answered another one.
+
+# %% [markdown]
 # ## Sources
 #
 # - Radford et al. (2019), *Language models are unsupervised multitask learners* (GPT-2).
+# - Hu et al. (2021), *LoRA*, arXiv 2106.09685: the adapter that `finetune` trains.
 # - Wilson (1927), *Probable inference, the law of succession, and statistical inference*: the
 #   interval.
 # - Miller (2024), *Adding error bars to evals*, arXiv 2411.00640: clustered and paired questions.
 # - EleutherAI, *Language Model Evaluation Harness* (lm-eval): the layout of the snapshot.
-# - The glossary of the course: `docs/GLOSSARY.md`.
+# - The glossary of the course: `docs/GLOSSARY.md`. What the model cannot tell you: it has four
+#   million parameters and a world of short sentences. Take the method home, and measure again
+#   there.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 
 import nbformat
@@ -157,8 +158,15 @@ def side_by_side(a1, b1, a2, b2, half=0.5):
     return torch.cat([a1, a2]), half * torch.cat([b1, b2], dim=1)
 
 
+def renumbered(number):
+    """Puts the same text in place of every number, or what a function makes of it."""
+    return lambda article: re.sub(r"\d+", number, article)
+
+
+plus_one = renumbered(lambda found: str(int(found[0]) + 1))
+
 RIGHT = {
-    "0.1": " Oslo",
+    "0.1": plus_one,
     "0.2": percent_right,
     "1.1": (3e-3, 8, "rate"),
     "1.2": last_safe_step,
@@ -398,8 +406,15 @@ def means_of_factors(a1, b1, a2, b2):
 
 
 WRONG = [
-    ("0.1", "Stockholm", "Norway"),
-    ("0.1", ["Oslo"], "text"),
+    ("0.1", lambda article: article, "came back as it was"),
+    ("0.1", lambda article: article.split(), "It returned a list"),
+    ("0.1", renumbered("30"), "One and the same number"),
+    ("0.1", renumbered("some"), "No number is left"),
+    ("0.1", lambda article: re.sub(r"\d+", "7", article, count=1), "stayed as they were"),
+    ("0.1", lambda article: plus_one(article) + " Or 12.", "has"),
+    ("0.1", lambda article: plus_one(article).replace("is", "was"), "two possible causes"),
+    ("0.1", renumbered(lambda found: found[0] * 9), "have numbers of your article"),
+    ("0.1", lambda article: print(article), "prints its answer"),
     ("0.2", lambda rs: sum(r.correct for r in rs) / len(rs), "share"),
     ("0.2", lambda rs: sum(r.correct for r in rs), "count"),
     ("0.2", lambda rs: round(percent_right(rs)), "rounded"),
