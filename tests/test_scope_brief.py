@@ -142,7 +142,7 @@ def test_items_are_those_that_planning_asks_for():
     planned = plan(categories)
     assert {row.name for row in categories.categories if row.role == "protected"} == set(planned)
     assert all(categories[name].min_items == count for name, count in planned.items())
-    assert categories["refusal"].min_items == items_needed(3, 0.05)
+    assert categories["refusal"].min_items == items_needed(3)
     assert categories["rewriting"].role == "watch"
 
 
@@ -263,6 +263,40 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     form = BriefForm(path=tmp_path / "nowhere" / "map.yaml")
     form.write()
     assert "Nothing was written" in told(form)
+
+
+def test_a_tighter_step_is_for_leaving_at_the_loss_that_set_the_margin():
+    """The example that lesson 06 gives of rule 2."""
+    assert need(at_5="complain", at_15="leave").wished_margin == 3
+    assert need(at_5="leave", at_15="leave").wished_margin == 2
+    assert need(at_5="nothing", at_15="leave").wished_margin == 3
+
+
+def test_it_says_what_the_items_are_planned_for():
+    """The same margin needs 761 items or 429, by how many answers change: nobody should wonder."""
+    two = (need(at_5="complain"), need(capability="facts", at_5="complain"))
+    assert "planned for 10 percent of the answers changing, and" in repr(Brief(two))
+    mixed = Brief((*two, need(capability="refusal", at_5="complain", changed=0.05)))
+    assert "for 10 percent of the answers changing, 5 of refusal, and" in repr(mixed)
+    counts = {row.name: row.min_items for row in mixed.to_map().categories}
+    assert counts == {"lists": 761, "facts": 761, "refusal": 429}
+    assert len({n.changed for n in EXAMPLE}) == 1
+
+
+def test_losses_are_weighed_by_the_traffic_and_held_against_the_margins():
+    brief = Brief(
+        (
+            need(capability="support", role="target", traffic=50),
+            need(traffic=30),
+            need(capability="facts", traffic=10),
+            need(capability="rewriting", traffic=10, at_5="nothing", at_15="nothing"),
+        )
+    )
+    lost = {"lists": 10.0, "facts": 5.0, "rewriting": 40.0}
+    assert brief.weighted(lost) == pytest.approx((30 * 10 + 10 * 5 + 10 * 40) / 50)
+    assert brief.broken(lost) == {"lists": 10.0}  # 5 points are inside 5; what is watched has none
+    with pytest.raises(KeyError):
+        brief.weighted({"lists": 1.0})
 
 
 def test_a_base_narrows_the_margins_of_the_form(tmp_path):

@@ -148,12 +148,50 @@ class Brief:
             rows.append((need.capability, verb, share, keep, margin, items))
         return rows
 
+    def weighted(self, lost: Mapping[str, float]) -> float:
+        """Points lost by the average request for something old.
+
+        Args:
+            lost: points lost, by capability; every one that is no target.
+        """
+        old = [need for need in self.needs if need.role != "target"]
+        total = math.fsum(need.traffic for need in old)
+        return math.fsum(need.traffic * lost[need.capability] for need in old) / total
+
+    def broken(self, lost: Mapping[str, float]) -> dict[str, float]:
+        """The capabilities that have lost more than their margin, with the points they lost.
+
+        This compares numbers as they stand. Whether a loss is established is the audit's question.
+        """
+        margins = {need.capability: self.margin(need) for need in self.needs}
+        return {
+            name: lost[name]
+            for name, margin in margins.items()
+            if margin is not None and lost[name] > margin
+        }
+
     @property
     def remark(self) -> str:
-        """How much of the traffic the brief covers."""
-        if (left := 100 - self.traffic) < 0.05:
-            return "The brief covers all of the traffic."
-        return f"{left:.3g} percent of the traffic is in no row: nobody will notice what it loses."
+        """How much of the traffic the brief covers, and what the items are planned for."""
+        left = 100 - self.traffic
+        covers = "The brief covers all of the traffic."
+        if left >= 0.05:
+            where = "is in no row: nobody will notice what it loses."
+            covers = f"{left:.3g} percent of the traffic {where}"
+        shares: dict[float, list[str]] = {}
+        for need in self.needs:
+            if need.role != "target" and self.margin(need) is not None:
+                shares.setdefault(need.changed, []).append(need.capability)
+        usual = max(shares, key=lambda share: len(shares[share]))
+        others = "".join(
+            f", {100 * share:g} of {' and '.join(names)}"
+            for share, names in shares.items()
+            if share != usual
+        )
+        planned = f"Items are planned for {100 * usual:g} percent of the answers changing{others}"
+        return (
+            f"{covers} {planned}, and a verdict in {100 * self.power:g} of 100 audits, row by row."
+        )
 
     def __repr__(self) -> str:
         rows = [HEADS, *self._rows()]

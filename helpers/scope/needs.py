@@ -19,11 +19,11 @@ BUSY = 20.0
 #: One with less than this only warns, unless users complain about 5 points.
 RARE = 1.0
 RULE = """\
-1. Where users complain about 5 lost points, the margin is 3; where they complain about 15, it is 5;
-   where they notice 15 and let it pass, it is 10; where they notice nothing, the capability is only
-   watched.
-2. It moves one step down the ladder 10, 5, 3, 2, 1 where users would leave rather than complain,
-   and one more where the capability carries 20 percent of the traffic or more.
+1. The first line that fits sets the margin. Users complain or leave at 5 lost points: 3 points.
+   They complain or leave at 15: 5. They notice 15 and let it pass: 10. They notice nothing: the
+   capability is only watched.
+2. Each of two things moves the margin one step down the ladder 10, 5, 3, 2, 1: users leave at the
+   very loss that set it in rule 1, and 20 percent of the traffic or more. Both together: two steps.
 3. It is never wider than what lies between the base's score and the level that must survive.
 4. A loss blocks the release; below 1 percent of the traffic it only warns, unless users complain
    about 5 points."""
@@ -114,7 +114,7 @@ EXAMPLE = (
     Need("reasoning", 90, 4, "notice", "complain"),
     Need("arithmetic", 90, 3, "notice", "leave"),
     Need("translation", 88, 1.5, "notice", "complain"),
-    Need("refusal", 92, 0.5, "complain", "leave", changed=0.05),
+    Need("refusal", 92, 0.5, "complain", "leave"),
     Need("sentiment", 80, 1, "nothing", "notice"),
     Need("rewriting", 80, 0.5, "nothing", "nothing"),
 )
