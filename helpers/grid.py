@@ -43,6 +43,8 @@ from .mitigations.methods import CANDIDATE_ENTRIES, ENTRIES, make_candidate, mak
 from .mitigations.stages import ORDERS, SEQUENCE, Stages, make_sequence
 from .paths import DATA
 from .runs import ASKED, GRID, INSIDE, LOOKS, SCALE, STEPS, Setting, digest
+from .scope.controls import make_mixed
+from .scope.stored import MIXED, MIXING
 from .suites import TARGET, load_suites
 from .tickets import read_tickets
 from .training import LossIsNaN, finetune
@@ -266,6 +268,7 @@ def main() -> None:
         DISTANCE.name: [Job(setting, make_distance) for setting in SETTINGS],
         TAX.name: [Job(setting, make_tax) for setting in TAXED],
         BOARD.name: [Job(setting, make_entry) for setting in ENTRIES],
+        MIXING.name: [Job(setting, make_mixed) for setting in MIXED],
         CANDIDATES.name: [Job(setting, make_candidate) for setting in CANDIDATE_ENTRIES],
         SEQUENCE.name: [Job(setting, make_sequence) for setting in ORDERS],
         FLAT.name: [Job(setting, make_flat) for setting in FLATS],

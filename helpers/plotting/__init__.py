@@ -2,11 +2,12 @@
 
 from .board import ranking, roads
 from .curves import Curve, law, lines, paths, plane, points, scatter, spread
+from .doors import doors
 from .scores import capability_bars, compare_runs, learning_and_forgetting, two_measures
 from .style import Picture
 
 __all__ = [
-    "Curve", "Picture", "capability_bars", "compare_runs", "law", "learning_and_forgetting",
-    "lines", "paths", "plane", "points", "ranking", "roads", "scatter", "spread",
-    "two_measures",
+    "Curve", "Picture", "capability_bars", "compare_runs", "doors", "law",
+    "learning_and_forgetting", "lines", "paths", "plane", "points", "ranking", "roads", "scatter",
+    "spread", "two_measures",
 ]  # fmt: skip
