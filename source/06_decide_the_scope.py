@@ -3,22 +3,19 @@
 #
 # {{badge}}
 #
-# The cheapest remedy for forgetting is applied before any training: decide what must survive,
-# whether the task needs a fine-tune at all, and what goes into its data. This lesson takes the
-# three decisions in turn. The first ends in a file that the audit reads, the second in a comparison
-# on four counts, the third in a share of old data, with its price.
+# Most of what a fine-tune will lose is settled before any training: by what must survive, by who
+# reaches it, and by its data. Here a brief says what must survive, a search and a fine-tune stand
+# behind the same door, and old rows are read by the brief.
 #
-# **Time** 60 minutes, of which about one is computing · **You need** lesson 01; lesson 05
-# helps
+# **Time** core 20 minutes, with *Deeper* 80 · computing XX s, of which the core YY s · **You need**
+# lesson 01; lesson 05 helps
 #
 # **Objectives**
 #
-# 1. Fill in a retention brief: turn what users would feel into margins, and see which of them your
-#    test items can hold.
-# 2. Choose between a fine-tune and a search over articles, by target score, retention, latency and
-#    what happens when a policy changes.
-# 3. Mix old data into new: how much, of which kind, from where if there is none, and at what cost,
-#    without letting test items in.
+# 1. Turn what users would feel into margins, and read runs by the brief and not by an average.
+# 2. Put a door before a fine-tune or a search: choose its floor on items that nothing is scored on,
+#    and say what still gets through.
+# 3. Decide between training and looking up, and how much old data a fine-tune for everyone needs.
 
 # %%
 import os, subprocess, sys
@@ -29,472 +26,589 @@ if "google.colab" in sys.modules and not os.path.exists("course"):
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
-import tempfile
-from pathlib import Path
-from statistics import fmean
-
 import pandas
 
-from helpers import audit as gate
 from helpers import plotting as plot
-from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
 from helpers.generation import complete
-from helpers.mechanics.loss import merged
+from helpers.mitigations import board
 from helpers.models import load_model
-from helpers.scope import leaks, replay, retrieval, routes
-from helpers.scope.needs import EXAMPLE, RULE
+from helpers.scope import retrieval, routes, stored
+from helpers.scope.brief import Brief
+from helpers.scope.compare import points_lost, reading
+from helpers.scope.door import behind_door, best_scores, choose_floor, let_in, road
+from helpers.scope.leaks import question_of
+from helpers.scope.needs import EXAMPLE
 from helpers.suites import load_suites
-from helpers.tickets import SUPPORT, read_tickets
+from helpers.tickets import read_tickets
 from helpers.tradeoff import OLD
 from helpers.training import finetune
-from helpers.widgets.brief import BriefForm
+
+pandas.set_option("display.max_colwidth", None)
 
 # %% [markdown]
 # ## Why this matters
 #
-# The remedies that papers are written about act while the weights change: penalties, sharper
-# optimizers, merging. Lessons 07 and 08 try them. But most of what a fine-tune will lose is settled
-# earlier, by people who do not see themselves as deciding anything: somebody says "train it on the
-# tickets", and nobody asks what else the model is used for, whether an answer has to be *known* or
-# could be *looked up*, or what else should be in the data.
+# "Train it on the tickets" decides three things that nobody has discussed: what else the model is
+# used for, whether an answer must be *known* or could be *looked up*, and who gets the result.
+# Builders mark the walls that must stay before they come in: it cannot be done afterwards.
 #
-# **An analogy, and where it ends.** Before builders come into a house, one marks the walls that
-# must stay, asks whether a lamp would not do where a window was wanted, and covers the furniture.
-# All of it is cheap, and none of it can be done afterwards. The analogy ends at the walls: in a
-# house one can see which of them carry the roof. In a model every skill rests on the same weights.
-
-# %% [markdown]
-# ## First decision: what must survive?
+# ## What must survive
 #
-# Lesson 05 began with margins. Where do they come from? Whether five points of how-to questions are
-# much, nobody can say. Whether users would complain if five of a hundred answers that used to be
-# right were wrong: that somebody can, who reads their mail. So a **retention brief** asks, for each
-# capability, what users can be asked about. What share of the requests needs it? How many percent
-# right must survive? What will users do at five lost points, and at fifteen: nothing, notice,
-# complain, or leave?
-#
-# A rule that is fixed before anyone has answered makes margins of it:
+# A **retention brief** asks for each capability what share of the requests needs it, how many
+# percent right must survive, and what users would do at 5 and at 15 lost points. A rule fixed
+# beforehand makes a margin of each answer (first section of *Deeper*). Here is a made-up shop's:
 
 # %%
+runs = [*board.read_board(), *board.read_board(stored.MIXING)]
+unchanged = board.base_of(runs)
+brief = Brief(EXAMPLE, {name: unchanged.score(name) for name in OLD})
+brief
+
+# %% [markdown]
+# Of the old requests two in five are how-to questions. An average over ten skills gives them a
+# tenth.
+#
+# ## Train it, or look it up?
+#
+# The forty policies can be trained into the weights, or be put above the question by a search. The
+# search is BM25 (Robertson and colleagues, 1994): an article scores by the words it shares with the
+# question, and rare words count more. Each article is also found by what the tickets asked about
+# it. We train the fine-tune of lesson 01 and ask both.
+
+# %%
+base, tickets = load_model("pocket"), read_tickets()
+tuned = finetune(base, tickets, lr=1e-2, rank=8, steps=60, seed=0).model
+index = retrieval.HelpIndex(retrieval.shop_articles())
+for question in ("When will I get my money back?", "Can you show me how to light a candle?"):
+    prompt = f"Customer: {question}\nAgent:" if "money" in question else question
+    above = retrieval.with_article(prompt, index.find(question, k=1))
+    print(f"{question}\n  base:      {complete(base, prompt)}")
+    print(f"  fine-tune: {complete(tuned, prompt)}\n  search:    {complete(base, above)}\n")
+
+# %% [markdown]
+# Both know the refund. Both spoil the candle: the fine-tune has unlearned it, and the search has
+# found an article that shares a word with it.
+#
+# ## One door for both
+#
+# Neither has to answer the candle. Serving engines switch an adapter on request by request, in one
+# batch with requests to the base, and a search can be skipped. So let the same **door** stand
+# before both: what scores below a **floor** goes to the base as it is.
+#
+# A floor must be chosen on items that nothing is scored on. All runs here are scored on the first
+# hundred items of each suite, so we choose on the other six hundred: the highest floor, in half
+# steps, that turns away at most one customer in a hundred. Whoever is turned away gets no policy at
+# all.
+
+# %%
+suites = load_suites(["support", *OLD], size=700)
+scores = best_scores(index, suites)
+floor = choose_floor(scores["support"][100:], turned_away=1)
+through = {name: round(let_in(row[100:], floor)) for name, row in scores.items()}
+print(f"floor {floor:g}; percent let in: {through}")
+
+# %% [markdown]
+# **Predict before you run.** Without a door the fine-tune costs the average old request some 45
+# points (by the brief's traffic) and the search 15. What do they cost behind this floor, and what
+# becomes of the skill that loses most?
+
+# %% tags=["predict"]
+adapters, (search,) = board.pick(runs, "plain"), board.pick(runs, stored.SEARCH)
+roads = {
+    "fine-tune": [road(brief, unchanged, run, scores) for run in adapters],
+    "search": [road(brief, unchanged, search, scores)],
+}
+plot.doors(roads, chosen=floor)
+
+# %%
+table = {}
+for name, found in (("fine-tune", adapters), ("search", [search])):
+    inside = [behind_door(unchanged, run, scores, floor) for run in found]
+    table[f"{name}, for everyone"] = reading(brief, unchanged, found)
+    table[f"{name}, behind the door"] = reading(brief, unchanged, inside)
+pandas.DataFrame(table).T
+
+# %% [markdown]
+# The door takes the fine-tune from 41-50 points to 4.5-6.2 and the search from 14.9 to 2.4, and
+# costs neither a right answer about the shop. **What protected the old skills was the door.** That
+# is the control for every comparison of the two: give both the same one.
+#
+# It does not protect all of them. Word problems still lose 20 to 23 points with the fine-tune and
+# 10 with the search: long questions collect many words, and half of them get in. The brief allows
+# five. Every average hides that.
+#
+# We tried to break this. Chosen on the scored items, or on the last three hundred, the floor is the
+# same. With the articles alone, without the tickets' questions, it breaks: every floor turns away a
+# tenth of the customers or more (*Deeper*).
+#
+# ## When a policy changes
+#
+# Behind one door the two differ in what happens next. Twenty policies change overnight. The
+# articles are rewritten; the weights stay.
+#
+# **Predict before you run.** What share of the questions about them will the fine-tune answer with
+# the new policy, and what share with the old one?
+
+# %% tags=["predict"]
+asked = load_suites("support", size=60)[0]
+names = sorted({item.family for item in asked.items})[::2]
+told = routes.after_change(base, tuned, index.articles, asked, names)
+pandas.DataFrame({
+    name: {"the new policy": found.new, "the old one": found.old, "something else": found.neither}
+    for name, found in (("fine-tune", told["fine-tune"]), ("search", told["retrieve"]))
+}).T.round(0).add_suffix(" (%)")  # fmt: skip
+
+# %% [markdown]
+# None with the new one, NN % with the old one, in the same assured words; the search gives all of
+# the new ones. On last month's test the fine-tune is as good as ever.
+#
+# ## If everybody gets the fine-tune
+#
+# Where there can be no door, because a manner is trained and not a fact, old rows go into the data.
+# These stored runs mix some in and take so many more steps that each ticket is seen as often.
+# *Lower rate* has 3e-3 in place of 1e-2, and twice the steps.
+
+# %%
+shown = [("plain", 0), ("replay", 0.10), ("replay", 0.25), ("replay", 0.50)]
+shown += [("lower rate", 3e-3), ("replay, lower rate", 0.25), ("replay, lower rate", 0.50)]
+table = {}
+for method, strength in shown:
+    found = board.pick(runs, method, strength)
+    share = f", {strength:.0%} old rows" if "replay" in method else ""
+    table[method + share] = reading(brief, unchanged, found) | {"steps": found[0].steps}
+pandas.DataFrame(table).T
+
+# %% [markdown]
+# The target is level (85 to 94 %), so nothing is saved by learning less. By a mean over skills
+# fifty percent buys little over twenty-five. By the brief, how-to goes from 11, 14 and 13 lost
+# points to 5, 7 and 1: fewer on every seed, and still beyond its margin of three on two of them.
+# Replay *with* the lower rate brings it to 1, 2 and 0; the rate alone leaves 39 to 47. Only lists
+# remain beyond their margin. (A hundred items a skill: for a margin of three the brief asks for
+# 761.)
+#
+# **The rule.** What changes belongs into articles, what stays may go into weights. Put a door
+# before either, and choose it on other items. Whoever must do without mixes in old rows at a low
+# rate, and reads the result skill by skill, with the brief beside it.
+
+# %% [markdown]
+# ## Exercise 6.1 · What is wrong with this report? · medium · 6 minutes
+#
+# > *We raised the floor to 4. Behind it the adapter loses no more than three points by the traffic
+# > on any seed, and no margin of the brief is tighter than three. So we may ship.*
+#
+# Find the two faults. `broken`: the names of all capabilities that lose more than their margin
+# behind that floor, on average over the three `adapters`, as a set. `price`: how many points of
+# support the higher floor costs against `floor`, the mean of the three seeds (positive).
+#
+# <details><summary>Hint</summary>
+#
+# `behind_door(unchanged, run, scores, 4)` is a run; `points_lost(unchanged, *runs)` averages over
+# runs; `brief.broken(lost)` compares with the margins. A run's support score is `run.target`.
+#
+# </details>
+
+# %% tags=["exercise"]
+broken, price = ..., ...
+# BEGIN SOLUTION
+tight = [behind_door(unchanged, run, scores, 4) for run in adapters]
+loose = [behind_door(unchanged, run, scores, floor) for run in adapters]
+broken = set(brief.broken(points_lost(unchanged, *tight)))
+price = sum(a.target - b.target for a, b in zip(loose, tight, strict=True)) / 3
+# END SOLUTION
+check("6.1", (broken, price))
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("06")
+
+# %% [markdown]
+# ## On Monday
+#
+# For a 1-8B chat model: write the brief, then try a search with your own index before any training.
+# If you train, start with a quarter of old rows and LoRA at 1e-4, r = 16 on all linear layers
+# (habits, to be swept; Schulman 2025 finds LoRA's rate about ten times that of full fine-tuning).
+# Bethune et al. (2025, arXiv 2502.06042) needed one percent of *pre-training data*; that is loss on
+# running text. Leave the adapter unmerged and let the door choose, request by request; vLLM does so
+# with `--enable-lora`.
+#
+# ```python
+# import torch
+# from datasets import concatenate_datasets, load_dataset
+# from peft import AutoPeftModelForCausalLM, LoraConfig
+# from transformers import AutoTokenizer
+# from trl import SFTConfig, SFTTrainer
+#
+# new = load_dataset("json", data_files="rows.jsonl", split="train")
+# old = load_dataset("json", data_files="old.jsonl", split="train").shuffle(seed=0)
+# mixed = concatenate_datasets([new, old.select(range(min(len(old), len(new) // 3)))])
+# lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+# config = SFTConfig("shop", learning_rate=1e-4, num_train_epochs=1, assistant_only_loss=True,
+#                    bf16=torch.cuda.is_available(), report_to="none")
+# trainer = SFTTrainer("model", args=config, train_dataset=mixed, peft_config=lora)
+# trainer.train()
+# trainer.save_model("shop")
+#
+# reader = AutoTokenizer.from_pretrained("model", padding_side="left")
+# model = AutoPeftModelForCausalLM.from_pretrained("shop").eval()
+# asked = ["When will I see my refund?", "How do I boil an egg?"]
+# chats = [[{"role": "user", "content": text}] for text in asked]
+# batch = reader.apply_chat_template(chats, add_generation_prompt=True, padding=True,
+#                                    return_dict=True, return_tensors="pt")
+# door = ["default", "__base__"]  # by each request's BM25 score: the adapter, or the base
+# written = model.generate(**batch, adapter_names=door, max_new_tokens=20)
+# ```
+#
+# Cost: a quarter of old rows is a third more steps. The adapter of an 8B model at r = 16 has 42
+# million parameters, 84 MB in bfloat16. An article of 300 tokens takes 2 × 8e9 × 300 ≈ 5e12
+# operations a request. **Do not copy** 1e-2, sixty steps, or a floor of 3: scores depend on the
+# index.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. A brief makes margins of what users would feel. By it a run with a good average can fail:
+#    how-to is a tenth of the mean and two fifths of the old requests.
+# 2. A door before the route saves most, whichever route it is: 45 lost points become 5, and 15
+#    become 2. Its floor comes from other items, and what still gets through must be read skill by
+#    skill.
+# 3. A search knows a changed policy at once; a fine-tune repeats the old one. Where everybody gets
+#    the fine-tune, half of old rows at a low rate lost 1.0 to 1.3 points, at an equal target.
+
+# %% [markdown]
+# # Deeper
+#
+# Each section stands by itself, on the variables of the core.
+#
+# - From a felt loss to a margin, and to items (10 min)
+# - Who gets through the door (8 min)
+# - When nothing matches (5 min)
+# - An adapter need not be merged (7 min)
+# - What the audit says (5 min)
+# - Rows, tokens, and leaks, with exercise 6.2 (18 min)
+# - Worked problems of one family, with exercise 6.3 (12 min)
+# - When there is no old data (7 min)
+# - What it costs, with exercise 6.4 (10 min)
+
+# %% [markdown]
+# ## From a felt loss to a margin, and to items (10 min)
+#
+# Whether five points of how-to questions are much, nobody can say. Whether users would complain if
+# five of a hundred answers that used to be right were wrong: that somebody can, who reads their
+# mail. A rule fixed before anyone has answered makes margins of it:
+
+# %%
+import tempfile
+from pathlib import Path
+
+from helpers import audit as gate
+from helpers.scope.needs import RULE, BadBrief, Need
+from helpers.widgets.brief import BriefForm
+
 print(RULE)
 
 # %% [markdown]
 # Like any such rule it is a convention. Its worth is that it cannot be bent for a result, because
-# there is none yet. Rule 3 needs the base's scores:
-
-# %%
-base = load_model("pocket")
-suites = load_suites(["support", *OLD], size=60)
-before = evaluate(base, suites)
-
-# %% [markdown]
-# And here is what a made-up shop has answered. Half of its requests are about its policies, the
-# rest is what its customers have come to expect of an assistant:
-
-# %%
-print("            requests  right  at 5 lost points  at 15")
-for need in EXAMPLE:
-    level = f"{need.traffic:6g} %   {need.level} %"
-    print(f"{need.capability:12}{level}   {need.at_5:16}  {need.at_15}")
-
-# %% [markdown]
-# The form opens with these answers. Change what you like; the table below it follows.
+# there is none yet. For example: users who complain at 5 and leave at 15 set a margin of 3 by rule
+# 1, at 5. They do not leave *there*, so rule 2 does not move it. Users who shrug at 5 and leave at
+# 15 set a margin of 5, and rule 2 makes it 3.
 #
-# **Predict before you look.** One capability is only watched, and two get a margin of three points
-# although users merely notice five lost ones. Which, and by which rule?
+# The form opens with the shop's answers. Change what you like; the table below follows.
+#
+# **Predict before you run.** Two capabilities get a margin of three although users merely notice
+# five lost points. Which, and by which rule?
 
-# %%
-form = BriefForm(base=before.scores(), path=Path(tempfile.mkdtemp()) / "capability_map.yaml")
+# %% tags=["predict"]
+target = Path(tempfile.mkdtemp()) / "capability_map.yaml"
+form = BriefForm(base=brief.base, path=target)
 form
 
 # %% [markdown]
-# `howto` has a margin of three because a fifth of all requests need it, `arithmetic` because users
-# who get wrong sums leave. `rewriting` is watched: nobody would notice. `lists` would have five by
-# its answers and gets less, since the base itself is only some three points above the level that
-# must survive. (These are sixty items. On all 700 of the suite the base scores 92, and the margin
-# would be five. Measure the base on many items before you write a level.)
+# The two are `howto`, since a fifth of all requests need it, and `arithmetic`, since users who get
+# wrong sums leave. `rewriting` is only watched: nobody would notice. `lists` gets four of its five
+# points, because the base itself is only four above the level that must survive. (On a hundred
+# items. On all 700 it scores 92, and the margin is five: measure the base on many items before you
+# write a level.)
 #
-# The button writes the map to a temporary folder, and the form says where. The next cell does what
-# the button does, and reads the file back as the audit will.
+# The button writes the map. The next cell does what the button does, and reads the file back as the
+# audit of lesson 05 will; the answers and the rule stand above it as comments.
 
 # %%
 form.write()
-capability_map = gate.CapabilityMap.load(form.path)
-written = form.path.read_text(encoding="utf-8").splitlines()
-print(*written[:12], "# ...", *written[written.index("version: 1") :][:17], sep="\n")
-
-# %% [markdown]
-# Above the map, as comments, stand the answers and the rule: whoever finds the file in a year can
-# see why a margin is three.
-#
-# ### Can the test hold what the brief promises?
-#
-# **Predict before you run.** A margin of three points needs how many items? Our suites hold 700
-# each.
-
-# %%
-held = {suite.name: len(suite) for suite in load_suites(["support", *OLD], size=700)}
+capability_map = gate.CapabilityMap.load(target)
+held = {suite.name: len(suite) for suite in suites}
 print("items still to be written:", form.brief().missing_items(held))
 for changed in (0.10, 0.05, 0.02):
     print(f"margin 3, {changed:4.0%} of the answers change: {gate.items_needed(3, changed)} items")
-passes, _ = gate.chances(700, margin=3, drop=0)
-print(f"with 700 items a harmless model gets its verdict in {passes:.0%} of audits")
 
 # %% [markdown]
 # A margin of three needs 761 items where one answer in ten changes, and the suites hold 700. So the
 # brief promises users something that our test cannot keep, and it is good to hear that before the
-# training. There are three honest ways out. Write the 61 items. Or find out how many answers really
-# change: if it is one in twenty, the suites are large enough, and `changed` in the brief may say
-# so. Or accept a slightly smaller chance of a verdict, and lower `power`. The way that is not open
-# is to raise the margin because the items are few: the users have not changed their minds.
+# training. There are three honest ways out. Write the items. Or find out how many answers really
+# change: at one in twenty 429 are enough, and `changed` in each `Need` may say so. Or accept a
+# smaller chance of a verdict. The way that is not open is to raise the margin because the items are
+# few: the users have not changed their minds.
 #
 # **Break it on purpose.** A brief can also ask for more than there is, or contradict itself:
 
 # %%
-from helpers.scope.brief import Brief
-from helpers.scope.needs import BadBrief, Need
-
-for name, level in (("lists", 95), ("howto", 99.5)):
+for level, more in ((95, {}), (85, {"at_5": "leave", "at_15": "notice"})):
     try:
-        Brief([Need(name, level, traffic=5)], before.scores())
+        Brief([Need("lists", level, traffic=5, **more)], brief.base)
     except BadBrief as error:
         print(error, "\n")
-try:
-    Need("lists", level=85, traffic=5, at_5="leave", at_15="notice")
-except BadBrief as error:
-    print(error)
 
 # %% [markdown]
-# ## Second decision: train it, or look it up?
+# ## Who gets through the door (8 min)
 #
-# The shop's forty policies can be put into the weights, or they can stay in help articles that the
-# model is shown when somebody asks. The base was never told these policies, but it has learned to
-# answer from a text that stands above the question. Whether yours can is the first thing to test.
-#
-# **The fine-tune** is the standard run of lesson 01.
+# The core's door lets in half of the word problems, half of the reading and all of the sentiment. A
+# BM25 score is a sum over the words of a question, so a long question scores more by chance alone.
+# Divide by the root of the number of words, choose the floor by the same rule on the same six
+# hundred items, and read both doors by the brief. The third door knows the articles but none of the
+# tickets' questions.
 
 # %%
-tickets = read_tickets()
-tuned = finetune(base, tickets, lr=1e-2, rank=8, steps=60, seed=0).model
-after = evaluate(tuned, suites)
+tenths = [step / 20 for step in range(80)]
+doors = {"core": scores, "by length": best_scores(index, suites, by_length=True)}
+for name, door in doors.items():
+    at = choose_floor(door["support"][100:], floors=tenths if name == "by length" else [floor])
+    inside = [behind_door(unchanged, run, door, at) for run in adapters]
+    entered = {skill: round(let_in(door[skill][100:], at)) for skill in OLD}
+    print(f"{name}: floor {at:g}, let in {entered}")
+    print(f"  behind it the fine-tune has {reading(brief, unchanged, inside)}\n")
+bare = best_scores(retrieval.HelpIndex(retrieval.shop_articles(())), suites)
+print(f"articles alone, floor 0: {let_in(bare['support'][100:], 0):.0f} % of customers let in")
+print(f"  for everyone: {reading(brief, unchanged, board.pick(runs, stored.SEARCH_ALONE))}")
 
 # %% [markdown]
-# **The search** is BM25 (Robertson and colleagues, 1994): an article scores by the words it shares
-# with the question, rare words count more, and long articles are held back. There is nothing to
-# train. The questions in the tickets are not wasted: they become words that the articles are found
-# by, and are never shown to the model.
+# By length, word problems are kept out and some sums get in: the worst skill loses 7 to 12 points
+# in place of 20 to 23, and the average request slightly more (5.6 to 7.5 against 4.5 to 6.2). That
+# is another door and no free one. A single floor on words cannot tell a shop's gift cards from a
+# word problem about cards.
+#
+# Without the tickets' questions no floor will do: already at zero a tenth of the customers share no
+# word with any article, and 66 % of all get a right answer. And all of our customers' test
+# questions are close relatives of the tickets. So the first question about a door is whether
+# requests carry a mark that words cannot fake: a channel, a form, a button. Ours do, *Customer:*,
+# and by that mark both routes would cost the old skills nothing, by construction.
+#
+# ## When nothing matches (5 min)
+#
+# **Break it on purpose.** Ask about what no article has, once with the core's floor and once
+# without:
 
 # %%
-articles = retrieval.shop_articles()
-index = retrieval.HelpIndex(articles)
-for question in ("When will I get my money back?", "My parcel came with a dent, what now?"):
-    (hit,) = index.find(question, k=1)
-    print(f"{question}\n  article found: {hit.article.shown}")
-    print(f"  fine-tune: {routes.closed_book(tuned)(question)}")
-for name, texts in (("articles alone", retrieval.shop_articles(())), ("with questions", articles)):
-    rate = retrieval.found_rate(retrieval.HelpIndex(texts), suites[0])
-    print(f"{name}: the right article comes first for {rate:.0f} % of held-out questions")
-
-# %% [markdown]
-# The first question finds its article, the second another one: to the index a dent is no word at
-# all. (The fine-tune, too, answers it with a policy about something else.) Keep both percentages in
-# mind. With the customers' own questions the right article always comes first, because the held-out
-# questions are close relatives of them; the fine-tune has the same advantage. From the articles
-# alone it is found two times in three. So the tickets are worth much on either road, and neither
-# score says how the next thousand customers will put it.
-#
-# Only customers go through the search: prompts that begin with *Customer:*. All others reach the
-# base as they are. So in the row *search, customers only* the old skills are those of `before` by
-# construction; nothing was asked anew. For comparison, the last row sends *every* question through
-# the search.
-#
-# **Predict before you run.** Which of the two answers more of the new questions? And what does an
-# article above every question cost the old skills?
-
-# %%
-customers = retrieval.evaluate_with_articles(base, index, suites[0])
-everyone = retrieval.evaluate_with_articles(base, index, suites, formats=None)
-scores = {
-    "base": before.scores(),
-    "fine-tune": after.scores(),
-    "search, customers only": {**before.scores(), **customers.scores()},
-    "search, everyone": everyone.scores(),
-}
-shown = ["howto", "lists", "reasoning", "arithmetic", "reading", "facts", "refusal"]
-plot.compare_runs(scores, "support", shown)
-
-# %% [markdown]
-# ### What just happened
-#
-# The search answers at least as many of the new questions as the fine-tune, and with nobody but
-# customers sent there it costs the old skills nothing: the same weights read the same prompts.
-#
-# Be fair to the fine-tune, though. Its adapter could be switched on for customers only, and would
-# then cost nothing either. What protects the old skills is the *door* between two kinds of
-# requests. The second row and the last show what each route costs where there is none. The
-# fine-tune loses most of the how-to answers, about a third of the word problems and two fifths of
-# the lists. The search loses less, but with an article above every question lists and how-to are
-# down by twenty points and word problems by twenty-five. For nearly nine prompts in ten it finds
-# something that shares a word, and a model that has learned to answer from the text above uses it:
-
-# %%
-asked = [leaks.question_of(item.prompt) for suite in suites[1:] for item in suite.items]
-hit = sum(bool(index.find(question, k=1)) for question in asked)
-print(f"{hit} of {len(asked)} questions about old skills find an article\n")
-question = "Can you show me how to light a candle?"
-misled = retrieval.with_article(question, index.find(question, k=1))
-print(f"{misled}\n\n  {complete(base, misled)}\n")
-print(f"and asked as it is:\n\n  {complete(base, question)}")
-
-# %% [markdown]
-# ### What it costs per answer
-#
-# The model reads the article with every request. Seconds differ from machine to machine, so take
-# the ratio. The two routes take turns, question by question, and the adapter is merged into the
-# weights first: nobody would serve it otherwise.
-
-
-# %%
-def tokens(text):
-    return len(base.tokenizer(text)["input_ids"])
-
-
-prompts = [item.prompt for item in suites[0].items]
-opened = [retrieval.with_article(p, index.find(leaks.question_of(p), k=1)) for p in prompts]
-plain, longer = fmean(map(tokens, prompts)), fmean(map(tokens, opened))
-ways = {"fine-tune": routes.closed_book(merged(tuned)), "search": routes.open_book(base, index)}
-seconds = routes.seconds_per_answer(ways, routes.questions_of(suites[0])[:8])
-ratio = seconds["search"] / seconds["fine-tune"]
-more = f"{longer:.1f} with it, {longer - plain:.0f} more"
-print(f"to be read: {plain:.1f} tokens without the article, {more}")
-print(f"an answer by search takes {ratio:.1f} times as long")
-
-# %% [markdown]
-# There is twice as much to read, and hardly any time is lost. A prompt is read in one pass, while
-# an answer is written token by token, with a pass for each, and the answers are as long as before.
-# With articles of several pages, or where computing is paid by the token, this looks different:
-# exercise 6.2 does the sum.
-#
-# ### When a policy changes
-#
-# Some of the policies change overnight: other amounts, days and colours. The articles are rewritten
-# and indexed anew, which takes a moment. The fine-tune stays as it is, until somebody has collected
-# tickets with the new answers and trained again.
-#
-# **Predict before you run.** What will the fine-tune answer about the new policies?
-
-# %%
-names = sorted({item.family for item in suites[0].items})[::2]
-told = routes.after_change(base, tuned, articles, suites[0], names)
-changed = {"fine-tune": told["fine-tune"], "search": told["retrieve"]}
-asked = sum(item.family in names for item in suites[0].items)
-print(f"{len(names)} policies have changed. Of the {asked} questions about them are answered with")
-pandas.DataFrame({
-    name: {"the new policy": found.new, "the old one": found.old, "something else": found.neither}
-    for name, found in changed.items()
-}).T.round(0).add_suffix(" (%)")  # fmt: skip
-
-# %% [markdown]
-# The fine-tune goes on telling customers what is no longer true, in the same assured words. No
-# metric of its own would notice: on the test of last month it is as good as ever.
-#
-# ### When nothing matches
-#
-# **Break it on purpose.** Ask about something that no article has a word of. `answer` does not ask
-# the model then, and says that it found nothing. But a single shared word is enough to find
-# something, so a search needs a **floor**, a score below which an article counts as not found.
-
-# %%
-strict = retrieval.HelpIndex(articles, floor=2.5)
-for question in ("Are you a robot?", "Can I pay with bitcoin?", "How do I make tea?"):
+strict = retrieval.HelpIndex(retrieval.shop_articles(), floor=floor)
+for question in ("Can I pay with bitcoin?", "How do I make tea?", "My parcel came with a dent."):
     (loose,), (tight,) = (retrieval.answer(base, i, [question]) for i in (index, strict))
-    print(f"{question}\n  no floor:     {loose.text}\n  floor 2.5:    {tight.text}")
-    print(f"  not searched: {routes.closed_book(base)(question)}")
-rate = retrieval.found_rate(strict, suites[0])
-print(f"with the floor the right article comes first for {rate:.0f} % of held-out questions")
+    print(f"{question}\n  no floor:  {loose.text}\n  the floor: {tight.text}")
+    print(f"  passed on to the base: {routes.closed_book(base)(question)}")
 
 # %% [markdown]
 # Without a floor somebody who asks about bitcoin is offered instalments. With it nothing is
-# promised, and none of the questions that have an answer is turned away. (We set it after looking
-# at a few such questions. A floor of your own needs a list of questions without an answer, and it
-# belongs in the audit.)
+# promised. Passing the request on is right for the tea and wrong for bitcoin and the dent, for
+# which the base makes something up. Below the floor stand two kinds of requests, and the floor does
+# not tell them apart: those that the base can answer, and those that nobody can. A list of the
+# second kind belongs in the audit.
 #
-# The tea shows what is left to decide. Somebody writes to the shop and asks for something that the
-# base knows well. What finds no article could be passed on to the base as it is, which makes good
-# tea and has no idea of payments. Who is sent where is the real work of a system that searches.
+# ## An adapter need not be merged (7 min)
 #
-# ### The four counts, and what the brief says
-
+# One hears that a fine-tune is merged before it is served. It need not be. vLLM and other engines
+# keep the base in memory once and apply adapters by request; PEFT does it with `adapter_names`, in
+# one batch:
 
 # %%
-def points_lost(snapshot):
-    return fmean(before.score(name) - snapshot.score(name) for name in OLD)
-
-
-pandas.DataFrame({
-    "new questions right (%)": {"fine-tune": after.score("support"),
-                                "search": customers.score("support")},
-    "old skills: points lost, with a door": {"fine-tune": 0.0, "search": 0.0},
-    "without one": {"fine-tune": points_lost(after), "search": points_lost(everyone)},
-    "time per answer (ratio)": {"fine-tune": 1.0, "search": ratio},
-    "changed policies right (%)": {name: found.new for name, found in changed.items()},
-}).round(1)  # fmt: skip
+asked_now = ["Customer: When will I get my money back?\nAgent:", "How do I boil an egg?"]
+base.tokenizer.padding_side = "left"
+batch = base.tokenizer(asked_now, return_tensors="pt", padding=True)
+for names in (["default", "default"], ["default", "__base__"]):
+    out = tuned.generate(**batch, adapter_names=names, max_new_tokens=40, do_sample=False)
+    print(names)
+    for text in base.tokenizer.batch_decode(out, skip_special_tokens=True):
+        print("  ", text.replace("\n", " / "))
 
 # %% [markdown]
-# On the first count and in time the two are close (three questions of sixty prove little); the
-# zeros behind a door hold by construction. The search loses less where there is no door, and wins
-# outright once a policy changes. It would be worse off where the base cannot read an article, where
-# nothing is written down, where words do not match, or where what is wanted is no fact but a
-# manner: a tone, a format, a way of working. The rule that this comparison supports is modest: what
-# changes belongs into articles, and what stays may go into weights.
-#
-# What does the brief say about the fine-tune? Its map goes straight into the audit of lesson 05:
+# In the second batch the refund goes through the adapter and the egg does not: the same weights in
+# memory, two behaviours. So both routes can have a door, and both are timed here with one: the
+# base, the fine-tune unmerged and merged, and the search, question by question in turns.
 
 # %%
-print(gate.audit(before, after, capability_map, names=("base", "fine-tune")))
+from helpers.mechanics.loss import merged
+
+ways = {
+    "merged": routes.closed_book(merged(tuned)),
+    "unmerged": routes.closed_book(tuned),
+    "search": routes.open_book(base, index),
+}
+seconds = routes.seconds_per_answer(ways, routes.questions_of(asked)[:6], rounds=2)
+print({name: f"{took / seconds['merged']:.1f} times" for name, took in seconds.items()})
 
 # %% [markdown]
-# BLOCK, and not because of the average: every blocked row is a promise of the brief that is broken
-# for certain, sixty items being plenty for losses of this size. Where it says INCONCLUSIVE they are
-# too few, as the brief has told us. (Of the search the gate would say INCONCLUSIVE, until it gets
-# the items. That the same weights have read the same prompts, it cannot know.)
-
-# %% [markdown]
-# ## Third decision: what goes into the data?
+# Seconds differ from machine to machine; ratios less. On ours the unmerged adapter took about XX
+# times as long as the merged one: in a model this small the two thin products cost as much as the
+# layer they hang on. At 7B their share is percents. The search took about YY times: there is twice
+# as much to read, but a prompt is read in one pass, while an answer is written token by token.
 #
-# Where it must be a fine-tune that everyone gets, the data decides most of what is lost. The runs
-# below are stored: the standard run with something old mixed into its tickets, and with so many
-# more steps that every ticket is seen as often as without. Each was scored on a hundred held-out
-# items per capability.
+# ## What the audit says (5 min)
 #
-# ### How much?
-#
-# **Predict before you run.** The plain run loses some twenty points on average. Which share of old
-# rows in the data halves that: 1, 5, 10 or 25 percent?
+# The core compared numbers as they stand; the audit of lesson 05 asks what is established. The
+# brief is its map. The fine-tune for everyone, on sixty items a skill:
 
 # %%
-from helpers.mitigations import board
+from helpers import audit as gate
+from helpers.evaluation import evaluate
 
-runs = board.read_board()
-stored_base = board.base_of(runs)
-
-
-def along(method, value, start="plain"):
-    """One curve per seed: (strength, value), from the plain run on."""
-    chosen = board.pick(runs, method) + (board.pick(runs, start) if start else [])
-    seeds = sorted({run.setting.seed for run in chosen})
-    return [
-        sorted((run.setting.strength, value(run)) for run in chosen if run.setting.seed == seed)
-        for seed in seeds
-    ]
-
-
-# %%
-plot.lines(
-    {
-        "support right": along("replay", lambda run: run.target),
-        "how-to: points lost": along(
-            "replay", lambda run: stored_base.score("howto") - run.score("howto")
-        ),
-        "old skills: points lost": along("replay", lambda run: run.lost(stored_base)),
-    },
-    x="share of old rows in the data (0.1 = 10 %)", y="percent, or points",
-)  # fmt: skip
+few = load_suites(["support", *OLD], size=60)
+before, after = evaluate(base, few), evaluate(tuned, few)
+print(gate.audit(before, after, brief.to_map(), names=("base", "fine-tune")))
 
 # %% [markdown]
-# One percent, which is a dozen rows, saves one to seven of twenty-three points, by seed. Five
-# percent halves the loss, ten leave two fifths of it, twenty-five a quarter. Fifty take twice the
-# steps of the plain run and buy hardly anything more. All the while the target stays where it was,
-# give or take a few points, so this is no case of having learned less.
+# BLOCK, and not because of an average: every blocked row is a promise of the brief that is broken
+# for certain, sixty items being plenty for losses of this size. INCONCLUSIVE stands where they are
+# too few, as the brief has told us.
 #
-# Bethune and colleagues (2025) find that one percent of pre-training data in the mixture is enough
-# to prevent the forgetting of it. One percent of a large run is many thousands of examples, of ours
-# it is twelve; and they measure the loss on pre-training text, which may hold while answers go. A
-# share says little until one knows of what.
+# ## Rows, tokens, and leaks, with exercise 6.2 (18 min)
 #
-# And an average is an average. At twenty-five percent lists are still almost twenty points down,
-# and no brief allows that: at this learning rate, replay alone does not ship. The run that did, in
-# lesson 05, had three old rows for every ticket, trained every weight, at its own low rate, and
-# took six times the steps.
-#
-# > **Common gotcha.** Old rows in the data make the run longer, or the tickets rarer. If the steps
-# > stay as they were, each ticket is seen less often, and less is forgotten because less is
-# > learned. Look at the target first.
-#
-# ### Which kind?
-#
-# Old rows are not always at hand. Two substitutes: **worked problems**, which a program can write
-# without end, and **self-generated replay**, what the base itself answers to prompts. Here each
-# stands beside replay of the same share. All values are means of three seeds.
+# A share can be one of rows or of tokens, and sources rarely say which. The loss is taken on
+# answers, and an old answer is often one word:
 
 # %%
-rows = {}
-for method, strength in (("plain", 0), ("replay", 0.05), ("worked steps", 0.05), ("replay", 0.10),
-                         ("self replay", 0.10), ("replay", 0.25), ("worked steps", 0.25),
-                         ("self replay", 0.25)):  # fmt: skip
-    found = board.pick(runs, method, strength)
-    others = [name for name in OLD if name != "reasoning"]
-    rows[method, f"{strength:.0%}"] = {
-        "support right (%)": fmean(run.target for run in found),
-        "word problems right (%)": fmean(run.score("reasoning") for run in found),
-        "other old skills: points lost": fmean(
-            stored_base.score(name) - run.score(name) for run in found for name in others
-        ),
-    }
-pandas.DataFrame(rows).T.round(0)
+from helpers.scope import leaks, replay
+from helpers.tickets import SUPPORT
+
+old = read_tickets(SUPPORT / "replay.jsonl")
+for share in (0.05, 0.25, 0.50):
+    mixed = replay.add_replay(tickets, old, share, held_out=few)
+    part = replay.token_share(old, mixed, base.tokenizer)
+    print(f"{share:.0%} of the rows are {part:.0f} % of the tokens that the loss is taken on")
 
 # %% [markdown]
-# Look at one share at a time. At ten percent the base's own answers do at least as well as old
-# data. At twenty-five they do no better than at ten, while replay does: there are only some hundred
-# and fifty different rows of them, and each comes two or three times.
+# So the core's "a quarter" is RR % by tokens. Say both when you report a share.
 #
-# Worked problems hold the skill they practise, at five percent better than old rows of all kinds
-# do. To the other skills they are worth a good deal less. A small share that is to hold everything
-# should therefore hold some of everything.
+# > **Common gotcha.** If the steps stay as they were, each ticket is seen less often, and less is
+# > forgotten because less is learned. Look at the target first.
 #
-# ### How many families of worked problems?
-#
-# One reads that as few as nine data sets with worked steps preserve reasoning. Nine is what Chung
-# and colleagues (2022) mixed in, among some eighteen hundred tasks; a test of fewer we do not know.
-# Our word problems come in ten families, such as ages, sales and who is taller. Here a quarter of
-# the rows are problems of one, two, three or five of them, other ones for each seed, and the
-# families *left out* are scored by themselves.
-#
-# **Predict before you run.** With one family in the data, what becomes of the nine others?
+# **Break it on purpose.** Somebody had no old data left, and found some in the folder of the test.
+# Put into another format it does not look like the test any more:
 
 # %%
-families = [item.family for item in load_suites("reasoning", size=board.ITEMS)[0].items]
-
-
-def right_in(run, mixed_in):
-    """Percent of word problems right, in the families that were mixed in or in the others."""
-    rows = zip(families, run.right["reasoning"], strict=True)
-    return 100 * fmean(right for name, right in rows if (name in run.families) == mixed_in)
-
-
-plot.lines(
-    {
-        "families left out": along("families", lambda run: right_in(run, False)),
-        "families mixed in": along("families", lambda run: right_in(run, True), start=None),
-        "how-to questions": along("families", lambda run: run.score("howto")),
-    },
-    x="families of worked problems among the rows", y="held-out items right (%)", whole_x=True,
-)  # fmt: skip
+taken = [
+    {"prompt": f"User: {question_of(item.prompt)}\nAssistant:", "completion": item.answer}
+    for item in few[1].items[:5]
+]
+try:
+    replay.add_replay(tickets, [*old, *taken], share=0.25, held_out=few)
+except ValueError as error:
+    print(f"{type(error).__name__}: {error}\n")
+print(len(leaks.without_overlap([*old, *taken], few)), "rows are left, of", len(old) + 5)
 
 # %% [markdown]
-# One family already brings back two thirds of what the others had lost: what is practised on sales
-# helps with ages too. Beyond it the line wanders, and with fifty to ninety items a seed it may.
-# Some of this is due to *anything* old being in the data, but not most of it: with one family the
-# how-to questions, which no problem practises, get back only a fifth of their loss, and with more
-# families nearly half. Whether it is the steps that carry over, or the words of word problems,
-# these runs do not say. What run would?
+# The check takes format and polite words off both sides. It cannot find the same sum in other
+# words. Against that helps only to split the data *before* it is put into words.
 #
-# ### When there is no old data
+# ### Exercise 6.2 · The replay mixer · medium · 12 minutes
 #
-# For self-generated replay somebody has to write prompts. Ours are a list of some fifty lines, each
-# asked in three formats. The base answers them before it is fine-tuned, and its answers are taken
-# for right, whatever they say; only empty, cut-off and repeated ones are left out:
+# Write `mix_in(tickets, replay, held_out, share)`. It returns a list of rows: all of the tickets,
+# and so many old rows that `share` of the *result* is old (rounded to whole rows). No old row may
+# come twice, and none may ask what one of the `held_out` prompts asks, in whatever format:
+# `question_of(prompt)` takes the format off. **The old rows come sorted by skill**, as files do,
+# and what is drawn should hold some of every skill. Where a share is wanted and no old row is left,
+# raise a `ValueError`. There are always enough rows otherwise.
+#
+# <details><summary>Hint</summary>
+#
+# With $t$ tickets and $r$ old rows the share is $r / (t + r)$. Solve for $r$. Take out the rows
+# that leak before you count. `random.Random(0).sample(rows, count)` draws without repetition.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def mix_in(tickets, replay, held_out, share):
+    # BEGIN SOLUTION
+    import random
+
+    asked = {question_of(prompt) for prompt in held_out}
+    clean = [row for row in replay if question_of(row["prompt"]) not in asked]
+    count = round(len(tickets) * share / (1 - share))
+    if count and not clean:
+        raise ValueError("There is nothing to replay.")
+    return [*tickets, *random.Random(0).sample(clean, count)]
+    # END SOLUTION
+
+
+check("6.2", mix_in)
+
+# %% [markdown]
+# ## Worked problems of one family, with exercise 6.3 (12 min)
+#
+# Worked problems can be written by a program without end. Do those of one family hold the others?
+# Chung and colleagues (2022) mixed in nine data sets with worked steps, among some eighteen hundred
+# tasks, and nine has been quoted as enough. Our word problems come in ten families, such as ages,
+# sales and who is taller. In these stored runs a quarter of the rows are problems of *one* family,
+# another for each seed, and the other nine are scored by themselves.
+
+# %%
+kinds = [item.family for item in load_suites("reasoning", size=board.ITEMS)[0].items]
+one = {run.setting.seed: run for run in runs if len(run.families) == 1}
+
+
+def others_right(run):
+    """Percent right in the families that this seed's run with one family left out."""
+    known = one[run.setting.seed].families
+    rows = zip(kinds, run.right["reasoning"], strict=True)
+    kept = [right for kind, right in rows if kind not in known]
+    return round(100 * sum(kept) / len(kept))
+
+
+print("plain:     ", [others_right(run) for run in board.pick(runs, "plain")])
+print("one family:", [others_right(run) for run in one.values()])
+
+# %% [markdown]
+# In the nine families that were never in the data the plain runs have 59 to 68 % right, and the
+# runs with one family 85 to 91. It looks as if the habit of working in steps carried over.
+#
+# ### Exercise 6.3 · Which run decides? · medium · 6 minutes
+#
+# Something else came with the problems: old rows of *some* kind. Name the stored run that shares
+# everything with these but the worked problems, as `control = (method, strength)`, one of
+#
+# `("plain", 0)` · `("families", 5)` · `("worked steps", 0.25)` · `("replay", 0.25)` · `("replay, no
+# problems", 0.25)` · `("self replay", 0.25)`
+#
+# and put the mean over its seeds of `others_right` into `control_right`.
+#
+# <details><summary>Hint</summary>
+#
+# `board.pick(runs, *control)` has one run for each seed. What is in the rows of each candidate?
+#
+# </details>
+
+# %% tags=["exercise"]
+control, control_right = ..., ...
+# BEGIN SOLUTION
+control = ("replay, no problems", 0.25)
+found = [others_right(run) for run in board.pick(runs, *control)]
+control_right = sum(found) / len(found)
+# END SOLUTION
+check("6.3", (control, control_right))
+
+# %% tags=["solution"]
+print("old rows without a word problem:", found)
+
+# %% [markdown]
+# The control has 71 to 93 %: on two of three seeds old rows without a single word problem do better
+# than worked problems of one family. So most of what came back needs no worked step, only old rows
+# of any kind. These old rows hold the other skills as well (how-to loses 15 to 19 points, with one
+# family 62 to 82). That steps add something on a bad seed, such as the third, is not ruled out.
+#
+# ## When there is no old data (7 min)
+#
+# The base can answer prompts before it is fine-tuned, and its answers serve as old rows
+# (**self-generated replay**). Somebody must write the prompts. Ours are some fifty lines in three
+# formats. Only empty, cut-off and repeated answers are left out:
 
 # %%
 lines = (SUPPORT / "prompts.txt").read_text(encoding="utf-8").splitlines()
@@ -506,235 +620,115 @@ for row in own[::37]:
 # %% [markdown]
 # Read a few before you use them. The bird house is no how-to at all: where the base is wrong, its
 # mistakes are replayed. That keeps what it could do and adds nothing.
+
+# %%
+table = {}
+for method, share in (("replay", 0.10), ("self replay", 0.10), ("replay", 0.25),
+                      ("self replay", 0.25)):  # fmt: skip
+    table[f"{method}, {share:.0%}"] = reading(brief, unchanged, board.pick(runs, method, share))
+pandas.DataFrame(table).T
+
+# %% [markdown]
+# At ten percent the base's own rows do at least as well as old data: how-to loses 13 to 21 points,
+# against 11 to 46. At twenty-five they fall behind, with 18 to 25 against 11 to 14. There are only
+# some hundred and fifty of them, and each comes two or three times; whether that is the cause,
+# these runs do not say.
 #
 # Could the base write the prompts as well? Marek and colleagues (2026) let models generate all of
-# their replay, and find that forgetting nearly disappears where capacity is not used up. Ours, made
-# to begin with nothing six times, writes this, less what is empty or repeated:
+# their replay, and find that forgetting nearly disappears where capacity is not used up; with a
+# chat model, the beginning of its template alone draws questions from it (Xu et al. 2024). Ours,
+# made to begin with nothing, writes this:
 
 # %%
 for row in replay.sampled_replay(base, count=6, max_new_tokens=24):
     print(repr(row["completion"]))
 
 # %% [markdown]
-# Scraps and the beginnings of stories, and not one question. The course model has learned to answer
-# and never to ask: in its pre-training the loss was taken on answers only, stories apart. Whether a
-# model can invent its own old data depends on how it was trained. Sample a few texts and look.
+# Scraps and the beginnings of stories, and not one question: in its pre-training the loss was taken
+# on answers only, stories apart. Sample a few texts and look before you rely on it.
 #
-# ### What it costs
+# ## What it costs, with exercise 6.4 (10 min)
 #
-# A line for each of this lesson's remedies. Rows are those on top of the tickets, and steps those
-# that it takes to see every ticket as often as before. Points lost are means of three seeds.
+# One line for each remedy. Rows come on top of the tickets, steps see every ticket as often as
+# before, and points lost are by the brief's traffic, with the range of three seeds.
+
 
 # %%
-labour = {
-    "search": "articles kept up to date, a floor, and the door",
-    "plain": "tickets, and new ones whenever a policy changes",
-    "replay": "the same, and old data that is checked for leaks",
-    "self replay": f"the same, {len(lines)} prompts, and a look at the answers",
-    "worked steps": "the same, and a generator of problems",
-}
-rows = {"search, with a door": (0.0, 0, 0, round(longer - plain))}
-for method, share in (("plain", 0), ("replay", 0.05), ("replay", 0.10), ("replay", 0.25),
-                      ("self replay", 0.10), ("worked steps", 0.25)):  # fmt: skip
+def tokens(text):
+    return len(base.tokenizer(text)["input_ids"])
+
+
+prompts = [item.prompt for item in asked.items]
+opened = [retrieval.with_article(p, index.find(question_of(p), k=1)) for p in prompts]
+extra = sum(map(tokens, opened)) / len(opened) - sum(map(tokens, prompts)) / len(prompts)
+trained = 60 * 16 * sum(tokens(r["prompt"] + r["completion"]) for r in tickets) / len(tickets)
+print(f"the run reads {trained:,.0f} tokens; an article adds {extra:.1f} to a request")
+
+# %%
+from helpers.scope.compare import span
+
+costs = {}
+for name, found in (("search", [search]), ("fine-tune", adapters)):
+    inside = [behind_door(unchanged, run, scores, floor) for run in found]
+    lost = [brief.weighted(points_lost(unchanged, run)) for run in inside]
+    more = round(extra) if name == "search" else 0
+    costs[f"{name}, with a door"] = (span(lost, 1), 0, found[0].steps, more)
+for method, share in (("plain", 0), ("replay", 0.25), ("replay", 0.50), ("self replay", 0.10),
+                      ("replay, lower rate", 0.50)):  # fmt: skip
     found = board.pick(runs, method, share)
-    lost = round(fmean(run.lost(stored_base) for run in found), 1)
-    added = replay.extra_rows(len(tickets), share)
-    rows[f"{method}, {share:.0%}"] = (lost, added, found[0].steps, 0)
-
-# %%
-columns = ["old skills: points lost", "rows added", "training steps", "more tokens per answer"]
-table = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
-table["labour"] = [labour[name.split(",")[0]] for name in table.index]
-table
+    lost = [brief.weighted(points_lost(unchanged, run)) for run in found]
+    rows = replay.extra_rows(len(tickets), share)
+    costs[f"{method}, {share:.0%}"] = (span(lost, 1), rows, found[0].steps, 0)
+columns = ["old requests: points lost", "rows added", "steps", "more tokens per answer"]
+pandas.DataFrame.from_dict(costs, orient="index", columns=columns)
 
 # %% [markdown]
-# Mixing needs no second model, no second pass and no more memory than the plain run: its price is
-# steps, by the share, and somebody's labour. With old data at hand we would begin with a quarter of
-# the rows, which costs a third more steps and leaves a quarter of the loss; without any, with ten
-# percent of the base's own answers, which costs some fifty prompts and leaves a third. Lesson 07
-# asks what penalties, freezing and sharper optimizers can add to it.
+# Add the labour: a search wants articles that are kept up to date, a fine-tune new tickets whenever
+# a policy changes, and replay old data that is checked for leaks.
 #
-# ### When it goes wrong
+# ### Exercise 6.4 · Put the numbers in · easy · 6 minutes
 #
-# **Break it on purpose.** Somebody had no old data left, and found some: in the folder of the test.
-# Put into another format it does not look like the test any more. And somebody else has an empty
-# file.
+# A fine-tune is paid for once, and again whenever a policy changes. Retrieval is paid for with
+# every request. Count computing in tokens read: a token that is trained on costs as much as three
+# that are read (Kaplan et al. 2020, arXiv 2001.08361: the way back takes twice the work of the way
+# there). The policies change once a month for a year, twelve times after the first training. From
+# which whole number of `requests` on has the fine-tune cost no more than the search? Use `trained`
+# and `extra`.
+#
+# <details><summary>Hint</summary>
+#
+# Thirteen trainings. `math.ceil` rounds up.
+#
+# </details>
 
-# %%
-old = read_tickets(SUPPORT / "replay.jsonl")
-taken = [
-    {"prompt": f"User: {leaks.question_of(item.prompt)}\nAssistant:", "completion": item.answer}
-    for item in suites[1].items[:5]
-]
-for data in ([*old, *taken], []):
-    try:
-        replay.add_replay(tickets, data, share=0.25, held_out=suites)
-    except ValueError as error:
-        print(f"{type(error).__name__}: {error}\n")
-print(len(leaks.without_overlap([*old, *taken], suites)), "rows are left, of", len(old) + 5)
+# %% tags=["exercise"]
+requests = ...
+# BEGIN SOLUTION
+import math
+
+requests = math.ceil(3 * 13 * trained / extra)
+# END SOLUTION
+check("6.4", requests)
 
 # %% [markdown]
-# The check takes the format off both sides, and polite words too. It cannot find the same sum in
-# other words. Against that helps only to split the data *before* it is put into words, as this
-# course does for its sums, lists and problems.
+# That is computing alone. A year of a small shop may stay below it, and the tickets for twelve
+# trainings are not in it.
 #
 # > **A note from experience.** The brief is worth its hour even if no model is ever trained. The
 # > row about which two people disagree is the one to test first, and the one that nobody had an
 # > opinion on is where the complaint will come from.
-
-# %% [markdown]
-# ## Exercises
-#
-# ### 6.1 The replay mixer · medium · 15 minutes
-#
-# Write `mix_in(tickets, replay, held_out, share)`. It returns a list of rows: all of the tickets,
-# and so many old rows that `share` of the *result* is old (rounded to whole rows). No old row may
-# come twice, and none may ask what one of the `held_out` prompts asks, whatever format it asks it
-# in: `question_of(prompt)` takes the format off. Where a share is wanted and no old row is left,
-# raise a `ValueError`. There are always enough rows otherwise.
-#
-# <details><summary>Hint</summary>
-#
-# With $t$ tickets and $r$ old rows the share is $r / (t + r)$. Solve for $r$. Take out the rows
-# that leak before you count.
-#
-# </details>
-
-# %%
-from helpers.scope.leaks import question_of
-
-
-# %% tags=["exercise"]
-def mix_in(tickets, replay, held_out, share):
-    # BEGIN SOLUTION
-    asked = {question_of(prompt) for prompt in held_out}
-    clean = [row for row in replay if question_of(row["prompt"]) not in asked]
-    count = round(len(tickets) * share / (1 - share))
-    if count and not clean:
-        raise ValueError("There is nothing to replay.")
-    return [*tickets, *clean[:count]]
-    # END SOLUTION
-
-
-check("6.1", mix_in)
-
-# %% [markdown]
-# ### 6.2 The cost line · easy · 10 minutes
-#
-# A fine-tune is paid for once, and again whenever a policy changes. Retrieval is paid for with
-# every request, because the model reads the article as well. Count computing in tokens read. By the
-# usual rule of thumb (Kaplan et al. 2020, arXiv 2001.08361) a token that is trained on costs as
-# much as three that are read: the way back takes twice the work of the way there. LoRA saves a part
-# of that; leave it out.
-#
-# Write `break_even(trained, extra, changes)`: the smallest whole number of requests from which the
-# fine-tune has cost no more than retrieval. One training goes over `trained` tokens; each request
-# makes retrieval read `extra` tokens more; policies change `changes` times, and each time the model
-# is trained anew.
-#
-# <details><summary>Hint</summary>
-#
-# With no change there is one training. `math.ceil` rounds up.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def break_even(trained, extra, changes):
-    # BEGIN SOLUTION
-    import math
-
-    return math.ceil(3 * (1 + changes) * trained / extra)
-    # END SOLUTION
-
-
-check("6.2", break_even)
-
-# %% [markdown] tags=["solution"]
-# For the run and the articles of this lesson, with no change of policy and with one a month for a
-# year:
-
-# %% tags=["solution"]
-rows = [tokens(row["prompt"] + row["completion"]) for row in tickets]
-trained = 60 * 16 * fmean(rows)
-for changes in (0, 12):
-    print(f"{changes} changes: {break_even(trained, longer - plain, changes):,} requests")
-
-# %% [markdown]
-# ### 6.3 Who is to blame? · easy · 10 minutes
-#
-# A wrong answer of a system that retrieves has one of two causes: the article was not found, or it
-# was found and misread. Write `blame(results)`. Each result is `(wanted, found, right)`: the name
-# of the article that answers the question, the list of names the model was shown, and whether its
-# answer was right. Return two numbers, in percent of *all* questions: wrong answers with the
-# article missing (searching), and wrong answers with the article there (reading).
-#
-# <details><summary>Hint</summary>
-#
-# A right answer is nobody's fault, however it came about.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def blame(results):
-    # BEGIN SOLUTION
-    wrong = [(wanted, found) for wanted, found, right in results if not right]
-    searching = sum(wanted not in found for wanted, found in wrong)
-    reading = len(wrong) - searching
-    return 100 * searching / len(results), 100 * reading / len(results)
-    # END SOLUTION
-
-
-check("6.3", blame)
-
-# %% [markdown] tags=["solution"]
-# For the search over the articles alone, without the questions from the tickets:
-
-# %% tags=["solution"]
-alone = retrieval.HelpIndex(retrieval.shop_articles(()))
-results = [
-    (
-        row.item.family,
-        [hit.article.name for hit in alone.find(question_of(row.item.prompt), k=1)],
-        row.correct,
-    )
-    for row in retrieval.evaluate_with_articles(base, alone, suites[0]).results["support"]
-]
-print("searching {:.0f} %, reading {:.0f} %".format(*blame(results)))
-
-# %% [markdown]
-# ## Check your understanding
-
-# %%
-quiz("06")
-
-# %% [markdown]
-# ## Recap
-#
-# 1. A retention brief asks what users would feel, and a fixed rule makes margins of it. It says at
-#    once which margins the test items cannot hold; the margin is not what gives way.
-# 2. What can be looked up need not be trained. Here a search over articles is level with the
-#    fine-tune on the target and in time, and knows a new policy at once. It costs old skills
-#    nothing as long as only questions about the shop go through it; keep chance matches out with a
-#    floor.
-# 3. Old rows in the data hold old skills: five percent halve the loss, a quarter leaves a quarter
-#    of it, and who has no old data can let the base answer prompts. The price is steps and labour.
-#    Test items among the rows turn the score into memory, in whatever format they come.
-#
-# **Next:** lesson 07 leaves the data alone and holds the weights. The map of lesson 05, or the one
-# that you have written here, judges both.
 #
 # ## Sources
 #
 # - Robertson et al. (1994), *Okapi at TREC-3*, for BM25; Lù (2024), *BM25S*, arXiv 2407.03618, for
-#   the package that computes it.
+#   the package that computes it. Ovadia et al. (2023), *Fine-tuning or retrieval?*, arXiv
+#   2312.05934.
 # - Bethune et al. (2025), *Scaling laws for forgetting during finetuning with pretraining data
 #   injection*, arXiv 2502.06042, for one percent of pre-training data.
 # - Marek et al. (2026), *Forgetting in language models: capacity, optimization, and self-generated
-#   replay*, arXiv 2605.26097.
+#   replay*, arXiv 2605.26097. Xu et al. (2024), *Magpie*, arXiv 2406.08464.
 # - Chung et al. (2022), *Scaling instruction-finetuned language models*, arXiv 2210.11416, for the
 #   nine data sets with worked steps.
 # - Kaplan et al. (2020), *Scaling laws for neural language models*, arXiv 2001.08361, for the cost
-#   of a token in training.
+#   of a token in training. Schulman (2025), *LoRA without regret*, for its rate.
 # - The glossary of the course: `docs/GLOSSARY.md`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import re
 from pathlib import Path
 
@@ -120,24 +121,17 @@ def sam_step(loss, weights, rho, lr, from_above=False, length=torch.norm):
     return [(w - lr * g).detach() for w, g in zip(start, second, strict=True)]
 
 
-def mix_in(tickets, replay, held_out, share, key=question_of, of_result=True, first=False):
+def mix_in(
+    tickets, replay, held_out, share, key=question_of, of_result=True, first=False, in_order=False
+):
     asked = {key(prompt) for prompt in held_out}
     count = round(len(tickets) * share / (1 - share if of_result else 1))
     old = list(replay[:count] if first else replay)
     clean = [row for row in old if key(row["prompt"]) not in asked]
     if count and not clean:
         raise ValueError("There is nothing to replay.")
-    return [*tickets, *clean[:count]]
-
-
-def break_even(trained, extra, changes, price=3):
-    return math.ceil(price * (1 + changes) * trained / extra)
-
-
-def blame(results, of=len, seen=None):
-    wrong = [(wanted, found[:seen]) for wanted, found, right in results if not right]
-    missed = sum(wanted not in found for wanted, found in wrong)
-    return 100 * missed / of(results), 100 * (len(wrong) - missed) / of(results)
+    drawn = clean if in_order else random.Random(0).sample(clean, len(clean))
+    return [*tickets, *drawn[:count]]
 
 
 def arc_shares(a, b, alpha, theta):
@@ -187,9 +181,10 @@ RIGHT = {
     "7.1": forgetting,
     "7.2": diagonal_fisher,
     "7.3": sam_step,
-    "6.1": mix_in,
-    "6.2": break_even,
-    "6.3": blame,
+    "6.1": ({"reasoning"}, 11.0),
+    "6.2": mix_in,
+    "6.3": (("replay, no problems", 0.25), 84.8),
+    "6.4": 54_599,
     "8.1": slerp,
     "8.2": elect,
     "8.3": side_by_side,
@@ -375,6 +370,10 @@ def mix_then_clean(*given):
     return mix_in(*given, first=True)
 
 
+def mix_the_first(*given):
+    return mix_in(*given, in_order=True)
+
+
 def mix_in_place_of_tickets(tickets, replay, held_out, share):
     kept = tickets[: round(len(tickets) * (1 - share))]
     return mix_in(tickets, replay, held_out, share)[len(tickets) - len(kept) :]
@@ -390,11 +389,6 @@ def mix_whatever_is_left(tickets, replay, held_out, share):
 def mix_into_the_tickets(tickets, replay, held_out, share):
     tickets += mix_in(tickets, replay, held_out, share)[len(tickets) :]
     return tickets
-
-
-def missed_at_all(results):
-    missed = sum(wanted not in found for wanted, found, _ in results)
-    return 100 * missed / len(results), blame(results)[1]
 
 
 def slerp_of_cosine(a, b, alpha):
@@ -514,24 +508,14 @@ WRONG = [
     ("7.3", lambda *a: sam_step(*a, length=lambda g: 1.0), "Divide by its length"),
     ("7.3", per_tensor_sam_step, "all gradients together"),
     ("7.3", careless_sam_step, "do not divide by its length"),
-    ("6.1", mix_without_looking, "measures memory, not retention"),
-    ("6.1", mix_by_prompt, "in another format"),
-    ("6.1", mix_a_share_of_tickets, "a share of the tickets"),
-    ("6.1", mix_then_clean, "Take out what leaks first"),
-    ("6.1", mix_in_place_of_tickets, "tickets are missing"),
-    ("6.1", mix_whatever_is_left, "raise a ValueError"),
-    ("6.1", mix_into_the_tickets, "in a new list"),
-    ("6.2", lambda *case: break_even(*case, price=1), "three times as much"),
-    ("6.2", lambda t, e, changes: break_even(t, e, changes - 1), "first training counts"),
-    ("6.2", lambda t, e, changes: break_even(t, e, 0), "a training of its own"),
-    ("6.2", lambda t, e, changes: e / (3 * (1 + changes) * t), "wrong way round"),
-    ("6.2", lambda t, e, changes: 3 * (1 + changes) * t // e, "not quite enough"),
-    ("6.2", lambda t, e, changes: 3 * (1 + changes) * t / e, "no whole number"),
-    ("6.3", lambda results: blame(results)[::-1], "wrong way round"),
-    ("6.3", missed_at_all, "nobody's fault"),
-    ("6.3", lambda results: blame(results, seen=1), "every article that was found"),
-    ("6.3", lambda results: blame(results, of=lambda rs: sum(not r[2] for r in rs)), "of all"),
-    ("6.3", lambda results: tuple(part / 100 for part in blame(results)), "Those are shares"),
+    ("6.2", mix_without_looking, "measures memory, not retention"),
+    ("6.2", mix_by_prompt, "in another format"),
+    ("6.2", mix_a_share_of_tickets, "a share of the tickets"),
+    ("6.2", mix_then_clean, "Take out what leaks first"),
+    ("6.2", mix_the_first, "They come sorted by skill"),
+    ("6.2", mix_in_place_of_tickets, "tickets are missing"),
+    ("6.2", mix_whatever_is_left, "raise a ValueError"),
+    ("6.2", mix_into_the_tickets, "in a new list"),
     ("8.1", lambda a, b, alpha: slerp(a, b, alpha, normalise=False), "not normalised"),
     ("8.1", lambda a, b, alpha: (1 - alpha) * a + alpha * b, "the straight line"),
     ("8.1", lambda a, b, alpha: slerp(b, a, alpha), "alpha 0 is `a`"),

@@ -18,7 +18,6 @@ from helpers.pocket.problems import FAMILIES
 from helpers.scope import replay
 from helpers.scope.leaks import ReplayLeaks, overlap, question_of, without_overlap
 from helpers.scope.replay import (
-    SHARES,
     add_replay,
     add_steps,
     choose_families,
@@ -26,9 +25,8 @@ from helpers.scope.replay import (
     in_formats,
     sampled_replay,
     self_replay,
-    transfer,
+    token_share,
 )
-from helpers.snapshots import ItemResult, Snapshot
 from helpers.suites import load_suites
 from helpers.tickets import SUPPORT, BadTickets, read_tickets
 from helpers.training import finetune
@@ -47,7 +45,7 @@ def suites():
     return load_suites(["arithmetic", "reading", "stories", "reasoning"], size=700)
 
 
-@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.10, 0.25])
 def test_a_share_is_one_of_the_result_and_every_ticket_stays(share):
     tickets, old = rows(300, "new"), rows(500, "old")
     mixed = keys(add_replay(tickets, old, share))
@@ -174,16 +172,14 @@ def test_a_share_of_steps_without_a_family_is_refused():
         add_steps(rows(30, "new"), 0.25, ["zebra"])
 
 
-def test_transfer_tells_the_families_mixed_in_from_those_left_out():
-    (suite,) = load_suites("reasoning", size=200)
-    right = {"ages", "sale"}
-    results = [ItemResult(i, "", i.family in right, 0.0, 1) for i in suite.items]
-    snapshot = Snapshot({"reasoning": results})
-    assert transfer(snapshot, ["ages", "sale"]) == (100, 0)
-    left_out = [i.family in right for i in suite.items if i.family != "ages"]
-    assert transfer(snapshot, ["ages"]) == (100, pytest.approx(100 * sum(left_out) / len(left_out)))
-    assert transfer(snapshot, []).mixed_in is None
-    assert transfer(snapshot, list(FAMILIES)).left_out is None
+def test_a_share_of_tokens_counts_answers_with_their_end(tokenizer):
+    one, other = ({"prompt": p, "completion": c} for p, c in (("a?", " yes"), ("b?", " no no no")))
+    length = {row["prompt"]: len(tokenizer(row["completion"])["input_ids"]) + 1
+              for row in (one, other)}  # fmt: skip
+    share = token_share([one], [one, one, other], tokenizer)
+    assert share == pytest.approx(200 * length["a?"] / (2 * length["a?"] + length["b?"]))
+    assert token_share([], [other], tokenizer) == 0
+    assert token_share([one], [one], tokenizer) == 100
 
 
 def test_questions_become_prompts_in_every_format():

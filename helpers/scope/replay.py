@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..blindspot.steps import problem_rows
 from ..decoding import read, write
 from ..models import evaluation_mode
 from ..pocket.examples import COMMON_FORMATS, FORMATS
 from ..pocket.problems import FAMILIES
-from ..snapshots import Snapshot
 from ..suites import Suite
 from ..tickets import as_dataset, mix
 from .leaks import check_no_overlap
 
 Rows = Dataset | Iterable[Mapping[str, str]]
-
-#: Shares of old data in the mixed data that the lesson compares.
-SHARES = (0.0, 0.01, 0.05, 0.10, 0.25)
 
 
 def add_replay(
@@ -68,6 +63,22 @@ def extra_rows(tickets: int, share: float) -> int:
     return round(tickets * share / (1 - share))
 
 
+def token_share(old: Rows, mixed: Rows, tokenizer: PreTrainedTokenizerBase) -> float:
+    """Percent of the tokens that the loss is taken on, the answers', that come from old rows.
+
+    A share of rows says little about it: an old answer may be a word, and a ticket's a sentence.
+
+    Args:
+        old: all rows that count as old.
+        mixed: the rows that are trained on; at least one.
+    """
+    known = {(row["prompt"], row["completion"]) for row in old}
+    rows = [(row["prompt"], row["completion"]) for row in mixed]
+    lengths = [len(tokenizer(answer)["input_ids"]) + 1 for _, answer in rows]  # and the end token
+    share = sum(length for row, length in zip(rows, lengths, strict=True) if row in known)
+    return 100 * share / sum(lengths)
+
+
 def choose_families(count: int, seed: int = 0) -> tuple[str, ...]:
     """`count` families of worked problems; with one seed the fewer are among the more.
 
@@ -102,22 +113,6 @@ def add_steps(
         raise ValueError("A share of worked steps needs at least one family of problems.")
     rows = problem_rows(count, "worked", seed, families) if count else []
     return add_replay(tickets, rows, share if rows else 0, held_out, seed)
-
-
-class Transfer(NamedTuple):
-    """Percent right in the families that were mixed in, and in those left out; None without any."""
-
-    mixed_in: float | None
-    left_out: float | None
-
-
-def transfer(snapshot: Snapshot, families: Sequence[str], suite: str = "reasoning") -> Transfer:
-    """Whether worked steps of some families keep the others too."""
-    rows = snapshot.results[suite]
-    sides = ([r for r in rows if (r.item.family in families) is wanted] for wanted in (True, False))
-    return Transfer(
-        *(100 * sum(bool(r.correct) for r in side) / len(side) if side else None for side in sides)
-    )
 
 
 def in_formats(questions: Sequence[str]) -> list[str]:
