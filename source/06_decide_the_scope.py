@@ -7,7 +7,7 @@
 # reaches it, and by its data. Here a brief says what must survive, a search and a fine-tune stand
 # behind the same door, and old rows are read by the brief.
 #
-# **Time** core 20 minutes, with *Deeper* 80 · computing XX s, of which the core YY s · **You need**
+# **Time** core 20 minutes, with *Deeper* 80 · computing 65 s, of which the core 30 s · **You need**
 # lesson 01; lesson 05 helps
 #
 # **Objectives**
@@ -87,8 +87,8 @@ for question in ("When will I get my money back?", "Can you show me how to light
     print(f"  fine-tune: {complete(tuned, prompt)}\n  search:    {complete(base, above)}\n")
 
 # %% [markdown]
-# Both know the refund. Both spoil the candle: the fine-tune has unlearned it, and the search has
-# found an article that shares a word with it.
+# Both know the refund. Both spoil the candle: the fine-tune loses its way after two steps, and the
+# search has put an article above it that shares a word with it.
 #
 # ## One door for both
 #
@@ -160,8 +160,8 @@ pandas.DataFrame({
 }).T.round(0).add_suffix(" (%)")  # fmt: skip
 
 # %% [markdown]
-# None with the new one, NN % with the old one, in the same assured words; the search gives all of
-# the new ones. On last month's test the fine-tune is as good as ever.
+# None with the new one, 90 % with the old one, in the same assured words; the search answers 97 %
+# with the new one. On last month's test the fine-tune is as good as ever.
 #
 # ## If everybody gets the fine-tune
 #
@@ -383,10 +383,10 @@ print(f"articles alone, floor 0: {let_in(bare['support'][100:], 0):.0f} % of cus
 print(f"  for everyone: {reading(brief, unchanged, board.pick(runs, stored.SEARCH_ALONE))}")
 
 # %% [markdown]
-# By length, word problems are kept out and some sums get in: the worst skill loses 7 to 12 points
-# in place of 20 to 23, and the average request slightly more (5.6 to 7.5 against 4.5 to 6.2). That
-# is another door and no free one. A single floor on words cannot tell a shop's gift cards from a
-# word problem about cards.
+# By length, more word problems stay out (20 % get in, not 51), and more translations get in (32 %,
+# not 3). The worst skill loses 7 to 12 points in place of 20 to 23, and the average request
+# slightly more (5.6 to 7.5 against 4.5 to 6.2). That is another door and no free one. A single
+# floor on words cannot tell a shop's gift cards from a word problem about cards.
 #
 # Without the tickets' questions no floor will do: already at zero a tenth of the customers share no
 # word with any article, and 66 % of all get a right answer. And all of our customers' test
@@ -407,11 +407,12 @@ for question in ("Can I pay with bitcoin?", "How do I make tea?", "My parcel cam
     print(f"  passed on to the base: {routes.closed_book(base)(question)}")
 
 # %% [markdown]
-# Without a floor somebody who asks about bitcoin is offered instalments. With it nothing is
-# promised. Passing the request on is right for the tea and wrong for bitcoin and the dent, for
-# which the base makes something up. Below the floor stand two kinds of requests, and the floor does
-# not tell them apart: those that the base can answer, and those that nobody can. A list of the
-# second kind belongs in the audit.
+# Without a floor somebody who asks about bitcoin is offered instalments; with it nothing is
+# promised. Passed on to the base, the tea is answered well, and bitcoin with *chlorine*. Below the
+# floor stand two kinds of requests that it does not tell apart: those that the base can answer, and
+# those that nobody can. And the dent passes the floor, with the article about lost parcels: a score
+# says that words match, and not that they are the right ones. A list of such questions belongs in
+# the audit.
 #
 # ## An adapter need not be merged (7 min)
 #
@@ -446,10 +447,10 @@ seconds = routes.seconds_per_answer(ways, routes.questions_of(asked)[:6], rounds
 print({name: f"{took / seconds['merged']:.1f} times" for name, took in seconds.items()})
 
 # %% [markdown]
-# Seconds differ from machine to machine; ratios less. On ours the unmerged adapter took about XX
-# times as long as the merged one: in a model this small the two thin products cost as much as the
-# layer they hang on. At 7B their share is percents. The search took about YY times: there is twice
-# as much to read, but a prompt is read in one pass, while an answer is written token by token.
+# Seconds differ from machine to machine; ratios less. On ours the unmerged adapter took 1.3 times
+# as long as the merged one, since every layer multiplies by two thin matrices more. The search took
+# as long as the merged one, although it has more to read: a prompt is read in one pass, while an
+# answer is written token by token.
 #
 # ## What the audit says (5 min)
 #
@@ -485,7 +486,8 @@ for share in (0.05, 0.25, 0.50):
     print(f"{share:.0%} of the rows are {part:.0f} % of the tokens that the loss is taken on")
 
 # %% [markdown]
-# So the core's "a quarter" is RR % by tokens. Say both when you report a share.
+# So the core's quarter of the rows is 18 % of the tokens, and its half 38 %. Say both when you
+# report a share.
 #
 # > **Common gotcha.** If the steps stay as they were, each ticket is seen less often, and less is
 # > forgotten because less is learned. Look at the target first.
