@@ -10,7 +10,7 @@ from peft import get_peft_model
 from transformers import PreTrainedModel
 
 from .models import context_length, parameter_counts
-from .training import lora_config
+from .training import lora_config, quiet
 
 FLOAT32 = 4  # bytes
 
@@ -64,7 +64,7 @@ def kept_activations(model: torch.nn.Module, length: int) -> int:
         return tensor
 
     ids = torch.zeros((1, length), dtype=torch.long)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with quiet(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = model(input_ids=ids, labels=ids).loss
     del loss
     return sum(kept.values())

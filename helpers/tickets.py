@@ -66,7 +66,8 @@ def check_lengths(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, limit: i
         BadTickets: a ticket with its end token exceeds `limit` tokens; the message names it.
     """
     for number, row in enumerate(dataset):
-        length = len(tokenizer(row["prompt"] + row["completion"])["input_ids"]) + 1
+        # Not verbose: too long a text is told below, and by name.
+        length = len(tokenizer(row["prompt"] + row["completion"], verbose=False)["input_ids"]) + 1
         if length > limit:
             raise BadTickets(
                 f"Ticket {number} has {length} tokens, and the model reads at most {limit}. "

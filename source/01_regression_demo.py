@@ -226,6 +226,7 @@ quiz("01")
 # scored before and after.
 #
 # ```python
+# import torch
 # from datasets import load_dataset
 # from peft import LoraConfig
 # from trl import SFTConfig, SFTTrainer
@@ -235,8 +236,8 @@ quiz("01")
 # config = SFTConfig(
 #     output_dir="run", learning_rate=2e-4, lr_scheduler_type="cosine", warmup_steps=0.05,
 #     num_train_epochs=1, per_device_train_batch_size=4, gradient_accumulation_steps=4,
-#     max_length=1024, assistant_only_loss=True, logging_steps=1,
-#     eval_strategy="steps", eval_steps=0.1,
+#     max_length=1024, assistant_only_loss=True, bf16=torch.cuda.is_available(),
+#     logging_steps=1, eval_strategy="steps", eval_steps=0.1,
 # )
 # trainer = SFTTrainer(
 #     "model", config, train_dataset=new["train"],
@@ -324,7 +325,7 @@ config = SFTConfig(
     output_dir=tempfile.mkdtemp(), learning_rate=5e-5, num_train_epochs=2,
     per_device_train_batch_size=2, max_length=context_length(base), logging_steps=1,
     eval_strategy="steps", eval_steps=1, save_strategy="no", report_to="none",
-    bf16=False, disable_tqdm=True,
+    bf16=False, disable_tqdm=True, dataloader_pin_memory=False,
 )  # fmt: skip
 data = dict(train_dataset=card_tickets, eval_dataset=old_rows)
 trainer = SFTTrainer(student, config, processing_class=base.tokenizer, **data)
@@ -700,7 +701,7 @@ from trl import SFTConfig, SFTTrainer
 
 settings = dict(
     output_dir=tempfile.mkdtemp(), eval_strategy="steps", bf16=False, report_to="none",
-    disable_tqdm=True,
+    disable_tqdm=True, dataloader_pin_memory=False,
 )  # fmt: skip
 shared = dict(train_dataset=tickets.select(range(3)), processing_class=base.tokenizer)
 try:
