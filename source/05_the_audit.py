@@ -5,19 +5,19 @@
 #
 # A fine-tune is finished, its own metric is excellent, and somebody asks: may we ship it? This
 # lesson turns the question into a procedure. You write down what the model must still be able to
-# do, plan how many items that takes, capture a baseline, fine-tune, compare, and get one of three
-# answers: yes, no, or *these items cannot tell*. The tool that does it, `helpers.audit`, works on
-# your own models and on the files lm-eval writes.
+# do, plan how many items that takes, compare two runs, and get one of three answers: yes, no, or
+# *these items cannot tell*. The tool, `helpers.audit`, also works on the files that lm-eval writes.
 #
-# **Time** 60 minutes, of which one and a half are computing · **You need** lesson 01; lesson 03
-# helps
+# **Time** core 20 minutes, with *Deeper* 75 · computing 90 s, of which the core 40 s · **You
+# need** lesson 01
 #
 # **Objectives**
 #
-# 1. Write a capability map with margins, and plan the items it needs, before seeing any result.
+# 1. Write a capability map with margins, and plan the items it needs for the *whole* map, before
+#    seeing any result.
 # 2. Read a verdict: why "not significant" is not safe, and what "cannot tell" asks of you.
-# 3. Run the gate on files from other tools, as a step that can block a merge, and say how often it
-#    errs.
+# 3. Keep the gate's promise when it is asked again: looks planned, candidates counted, a fresh
+#    final set.
 
 # %%
 import os, subprocess, sys
@@ -28,62 +28,279 @@ if "google.colab" in sys.modules and not os.path.exists("course"):
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
-import tempfile
-from pathlib import Path
-
-import torch
-
 from helpers import audit as gate
 from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
-from helpers.models import base_view, load_model
+from helpers.models import load_model
+from helpers.paths import DATA
 from helpers.suites import load_suites
-from helpers.tickets import SUPPORT, mix, read_tickets
+from helpers.tickets import read_tickets
 from helpers.training import finetune
-from helpers.widgets.power import PowerLab
 
 # %% [markdown]
-# ## Why this matters
+# ## Why
 #
-# "Block the release at minus two points of MMLU" is a rule one hears. It has no source, and it
-# lacks half of what a rule needs: how many items stand behind the two points, and what happens when
-# they cannot tell two points from none. A gate that looks for *significant* drops has an even worse
-# fault. The fewer items it gets, the more it lets through: with ten items even five lost answers
-# and none gained are not significant.
+# "Block the release at minus two points of MMLU" lacks half of a rule: how many items stand behind
+# the two points, and what happens when they cannot tell two points from none. A gate that looks for
+# *significant* drops is worse. The fewer items it gets, the more it lets through: of ten answers
+# five may be lost and none gained, and the drop is still not significant (p = 0.06).
 #
 # **An analogy, and where it ends.** A bridge is not released because no crack was found on the
 # first look. It is released when an inspection that *would have found* a dangerous crack found
-# none. The margin is the crack that would be dangerous, the number of items is how closely one
-# looks. The analogy ends at the bridge: a crack is a crack, while a model may lose one skill and
-# gain another, and you decide which of them your users pay for.
-
-# %% [markdown]
-# ## Phase 1: before the training
+# none. The margin is the dangerous crack, the number of items is how closely one looks. The analogy
+# ends where a model loses one skill and gains another: you decide which of them your users pay for.
 #
-# ### What must it still do?
+# ## Write down what must not be lost
 #
-# A **capability map** is a short file that a product owner can read. Each category names a task,
-# its role, and a **margin**: how many points may be lost before users are hurt. Write it before any
+# A **capability map** is a short file that a product owner can read. Each category names a task, a
+# role, and a **margin**: how many points of 100 may be lost before users are hurt. `protected`
+# categories must not drop beyond it, and the `target` must reach its goal. Write the map before any
 # result exists; a margin chosen afterwards always fits.
 
 # %%
 MAP = """\
 version: 1
 alpha: 0.05          # accepted chance of shipping a loss beyond a margin
-power: 0.8           # wished chance of a verdict
+power: 0.8           # wished chance that a model which lost nothing ships
 categories:
-  lists:      {task: pocket_lists, margin: 5, min_items: 300}
-  howto:      {task: pocket_howto, margin: 5, min_items: 300}
-  support:    {task: pocket_support, role: target, min_score: 85, layer: business}
+  lists:      {task: pocket_lists, margin: 5}
+  howto:      {task: pocket_howto, margin: 5}
+  support:    {task: pocket_support, role: target, min_score: 85, expected: 90}
 """
 capability_map = gate.CapabilityMap.parse(MAP, "map.yaml")
-for category in capability_map.categories:
-    print(f"{category.name:11} {category.role:10} margin {category.margin}")
 
 # %% [markdown]
-# `protected` categories must not drop beyond their margins, the `target` must reach its goal, and
-# what is on `watch` is only reported. The course's own map, with all of its skills, is
-# `data/capability_map.yaml`.
+# ## How many items?
+#
+# Both models answer the *same* items, so only those tell anything whose answer changes between
+# right and wrong. The share of changed answers is the **discordance**. Ten percent is a fair guess
+# until a first audit has measured it.
+#
+# The course's own map has eleven protected rows that can stop a release. Its authors first planned
+# each row by itself, for a power of 80 %: a model that lost nothing passes this row in 80 of 100
+# audits.
+#
+# **Predict before you run.** To ship, a model must pass every row. In how many of 100 audits does a
+# model that lost nothing ship?
+
+# %% tags=["predict"]
+gate.plan(gate.CapabilityMap.load(DATA / "capability_map.yaml"))
+
+# %% [markdown]
+# In 10 of 100. The rows have different items, so their chances multiply, and 0.8 eleven times over
+# is 0.09. For 80 % together each row needs 98 %, and that takes twice the items: 604 instead of 297
+# at a margin of five points, 1,600 instead of 761 at three. A plan for single rows is no plan for
+# a release. Every row makes shipping harder, so put on a map what you would really stop a release
+# for.
+
+# %%
+gate.plan(capability_map)
+
+# %% [markdown]
+# The target counts as well: it is expected at 90 for a goal of 85. All three rows together need 441
+# items each, and we take 450.
+#
+# ## One audit
+#
+# The baseline, the run of lesson 01, and the comparison, item by item.
+
+# %%
+base = load_model("pocket")
+suites = load_suites(["lists", "howto", "support"], size=450)
+before = evaluate(base, suites)
+standard = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60).model
+after = evaluate(standard, suites)
+
+# %% [markdown]
+# **Predict before you run.** The support score is above its goal. Which rows will be blocked?
+
+# %% tags=["predict"]
+report = gate.audit(before, after, capability_map, names=("base", "standard"))
+report
+
+# %% [markdown]
+# Both: `howto` fell from 100 to 14.4, `lists` from 91.1 to 63.1. Read a row from left to right: two
+# scores, the drop with its interval, and where the interval lies against the margin (dashed). A row
+# *passes* when the whole interval lies left of the margin, and is *blocked* when the whole of it
+# lies right. Everything else is INCONCLUSIVE: these items cannot tell. The interval has 5 % at each
+# end; "certain" means just that. Below the table stand the answers that flipped. Read some before
+# you believe a number: sometimes a "loss" is a lost full stop.
+#
+# ## Its control: audits whose truth is known
+#
+# A gate makes two mistakes, and both can be counted where the truth is made up. Here are a thousand
+# audits each of three imagined fine-tunes.
+
+# %%
+for drop in (0, 5, 10):
+    rates = gate.rehearse(capability_map, items=450, drops={"lists": drop})
+    print(f"lists truly lost {drop:2}: ship {rates.ship:6.1%}   block {rates.block:6.1%}   "
+          f"cannot tell {rates.inconclusive:6.1%}")  # fmt: skip
+
+# %% [markdown]
+# A model at its margin ships in 3.8 % of audits, as alpha asks, and a harmless one is never blocked
+# (the target is left out here). So far the promise holds, for one audit of one model.
+#
+# Teams do not audit once. They get INCONCLUSIVE, buy the items that were advised, and ask again; or
+# they train ten candidates and ship the first that passes.
+#
+# **Predict before you run.** The model stands exactly at its margin, so that every SHIP is an
+# error, and alpha is 5 %. How often does it ship at one of three looks? At one of ten? And one of
+# ten such candidates?
+
+
+# %% tags=["predict"]
+def percent(shares):
+    return " ".join(f"{100 * share:.1f}" for share in shares)
+
+
+print("topped up as advised, by look:", percent(gate.ask_again(297, looks=3)))
+print("300 items more each, by look: ", percent(gate.ask_again(300, looks=10, more=300)))
+print("first of ten candidates:      ", percent([gate.try_candidates(297, 10)]))
+
+# %% [markdown]
+# In 10.5 %, in 14.6 %, and in 31 %. One look was held to 5 % (and errs in 3.6). Each further look
+# is another chance for a loss to look harmless. New items alone do not help: three looks, each on
+# fresh items, ship 11.8 %. Somebody has to count.
+#
+# ## The rule
+#
+# 1. **Map, margins, items and the number of looks are written down first.** `looks: 2` in the map
+#    gives each look half of alpha, whatever the two have in common (Bonferroni). Sizes are fixed
+#    beforehand, or each look counts fresh items alone.
+# 2. **Candidates are counted.** Ten on the same items: `candidates: 10`, a tenth of alpha each.
+# 3. **Or keep a fresh final set.** Screen as many as you like, as often as you like, on other
+#    items. Then one candidate, one audit, full alpha.
+
+# %%
+print("two looks of fixed sizes:", percent(gate.ask_again([375, 750], alpha=0.05 / 2)))
+fresh = gate.ask_again(375, 2, fresh=True, alpha=0.05 / 2)
+print("two looks, fresh items:  ", percent(fresh))
+print("ten candidates counted:  ", percent([gate.try_candidates(297, 10, alpha=0.05 / 10)]))
+print("ten screened, final set: ", percent([gate.try_candidates(297, 10, final=297)]))
+print("price: items for one row ", gate.items_needed(5), gate.items_needed(5, alpha=0.05 / 2))
+
+# %% [markdown]
+# All stay below 5 %, over three seeds too. The price is known beforehand: 367 items for a row
+# instead of 297 pay for a second look.
+#
+# ## Exercise 5.1 · Whose SHIP holds? · medium · 8 minutes
+#
+# Six requests for release. Each has a p-value against "the loss is as large as the margin", and
+# each report says SHIP. Alpha is 0.05. Give the set of letters whose SHIP may be believed, such as
+# `{"A", "F"}`.
+#
+# <details><summary>Hint</summary>
+#
+# For each: how many chances to ship did this request have on these items, and was that number
+# fixed before the first result? Compare p with alpha divided by it.
+#
+# </details>
+
+# %%
+REQUESTS = """\
+A  One candidate, one audit, 600 items as planned. p = 0.031.
+B  The first audit could not tell. 900 items were added as it advised, all 1,500 counted. p = 0.040.
+C  Ten candidates, announced as ten, all audited on the same 600 items. This one: p = 0.004.
+D  Ten candidates compared on a screening set. The best, audited once on 600 fresh items: p = 0.045.
+E  The first report said BLOCK at a margin of 3. With a margin of 5 the same items give p = 0.001.
+F  Two looks planned, of 300 and 600 items. It passed at the second: p = 0.030."""
+print(REQUESTS)
+
+# %% tags=["exercise"]
+# BEGIN SOLUTION
+# STUB: believed = ...
+believed = {"A", "C", "D"}
+# END SOLUTION
+check("5.1", believed)
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("05")
+
+# %% [markdown]
+# ## On Monday
+#
+# For a chat model of 1-8B, with your own tasks. Begin with the model against *itself*, asked twice:
+# whatever flips there is noise of batching and kernels, and no margin below it makes sense.
+#
+# ```bash
+# cat > map.yaml <<'END'
+# version: 1
+# looks: 2
+# categories:
+#   keep:   {margin: 5}
+#   target: {role: target, min_score: 85, expected: 90}
+# END
+# for run in first again; do
+#   lm_eval run --model hf --model_args pretrained=model --include_path tasks --tasks both \
+#     --log_samples --output_path $run
+# done
+# python -m helpers.audit --plan --map map.yaml
+# python -m helpers.audit first again --map map.yaml --report audit.html || echo "exit code $?"
+# ```
+#
+# 0 ship, 1 block, 2 cannot tell, 3 not comparable; block the merge on anything but 0. For the
+# fine-tune, add `peft=adapter` to `--model_args` of the second run and change nothing else. Cost:
+# 600 items of 500 tokens for 12 rows are 3.6 million tokens, about 2 · 8e9 · 3.6e6 = 6e16
+# operations for an 8B model: some ten minutes at 100 TFLOP/s, longer where it writes long answers.
+# Margins and items: by your traffic, with 10 % changed answers until you have measured them. **Do
+# not copy** 5 points for every row, or our 450 items, from the toy.
+#
+# ## Recap
+#
+# 1. A map names what must not be lost, with margins, before any result is seen. Items are planned
+#    for all rows together: eleven rows of 80 % ship one harmless model in ten.
+# 2. PASS means that a loss beyond the margin is ruled out, BLOCK that it is certain. Everything
+#    else is *cannot tell*. Not significant is not safe.
+# 3. Alpha is paid once. More looks and more candidates are planned, counted and paid for in items,
+#    or a fresh final set is asked once.
+#
+# **Next:** lesson 06 goes one step back: what to fine-tune for at all, and with which data.
+
+# %% [markdown]
+# # Deeper
+#
+# Each section stands by itself, after the core has been run.
+#
+# - The fields of a map (7 min)
+# - What a number of items can tell, with exercise 5.2 (12 min)
+# - "About so many items would settle it", with exercise 5.3 (12 min)
+# - How the promise was attacked (6 min)
+# - Is "before" really the base? (2 min)
+# - Files from elsewhere: lm-eval, MMLU and a build server (8 min)
+# - A judge, and who judges the judge (12 min)
+
+# %% [markdown]
+# ## The fields of a map (7 min)
+#
+# A row may say more than its margin.
+#
+# - `metric`: which of the task's metrics counts. lm-eval gives several (`acc`, `acc_norm`, or
+#   `exact_match,strict-match` for one filter); without the field the first is taken. For running
+#   text it is `nll`, where less is better and the margin is in hundredths of a nat per token.
+# - `severity`: `block` stops the release, `warn` is only reported. A row that warns
+#   holds no release, so it does not enter the joint plan.
+# - `discordance`: the share of changed answers the plan reckons with, 0.10 when left out. Take it
+#   from your last audit.
+# - `cluster`: the field that makes items alike, more below.
+# - `layer`: whose requirement it is: `standard`, `business` or `judge`.
+
+# %%
+MORE = """\
+version: 1
+categories:
+  refusal:  {task: pocket_refusal, margin: 3, discordance: 0.05}
+  stories:  {task: pocket_stories, metric: nll, margin: 10, severity: warn}
+  facts:    {task: pocket_facts, margin: 5}
+"""
+gate.plan(gate.CapabilityMap.parse(MORE))
+
+# %% [markdown]
+# Half the changed answers need about half the items: 429 for refusals at a margin of 3, where 10 %
+# would need 761.
 #
 # **Break it on purpose.** A gate that misreads its rules is worse than none. So a map is read
 # strictly, and what is wrong is named with its line:
@@ -97,24 +314,37 @@ for wrong in ("margn: 5", "margin: five", "role: sacred"):
         print(error)
 
 # %% [markdown]
-# ### How many items does a margin need?
-#
-# The two models answer the *same* items, so only those count whose answer changes between right
-# and wrong. The share of changed answers is the **discordance**. Ten percent is a fair guess until
-# the first audit has measured it.
+# Items that are alike count for less: a thousand questions about forty topics behave like something
+# between forty and a thousand items (Miller 2024). With `cluster` the spread is taken over groups,
+# and the interval widens to what is known about *other* groups. That needs groups. How-to has 450
+# questions of a single family, and its interval would reach from -100 to 100:
+
+# %%
+grouped = "version: 1\ncategories: {howto: {task: pocket_howto, margin: 5, cluster: family}}"
+try:
+    gate.audit(before, after, gate.CapabilityMap.parse(grouped))
+except gate.BadMap as error:
+    print(error)
+
+# %% [markdown]
+# Fewer than ten groups are refused, and fewer than thirty bring a note into the report. Leaving the
+# field out is no cheat if the report is read as what it then is: a statement about more items of
+# these same families.
+
+# %% [markdown]
+# ## What a number of items can tell (12 min)
 #
 # **Predict before you run.** A margin of five points needs some three hundred items. How many does
 # a margin of two need: twice as many, or more?
 
-# %%
+# %% tags=["predict"]
 for margin in (10, 5, 3, 2, 1):
     print(f"margin {margin:2} points: {gate.items_needed(margin):5,} items")
 
 # %% [markdown]
-# The number grows with the *square* of one over the margin, a little more slowly where the number
-# is small. For two points it is beyond a thousand. So the rule with which we began can be planned:
-# MMLU has 14,042 questions, which is plenty, while five hundred of them, a common shortcut, are
-# not.
+# 1,653, more than five times as many. The number grows with the *square* of one over the margin, a
+# little more slowly where it is small. So the rule with which we began can be planned. MMLU has
+# 14,042 questions; five hundred of them are a common shortcut:
 
 # %%
 for items in (500, 14_042):
@@ -125,53 +355,153 @@ for items in (500, 14_042):
 
 # %% [markdown]
 # With five hundred items most harmless fine-tunes get no answer. That is a planning error, made
-# before the first token was trained. Now turn the three knobs of the plan yourself.
+# before the first token was trained. Turn the three knobs of the plan yourself.
 
 # %%
+from helpers.widgets.power import PowerLab
+
 PowerLab()
 
 # %% [markdown]
-# At the margin itself the blue curve is at most five percent high: that is what alpha promises,
+# At the margin itself the PASS curve is at most five percent high: that is what alpha promises,
 # whatever the other sliders say. What they change is how steeply the curves leave it, and how wide
-# the dotted grey curve is, which counts the audits that can tell nothing. (The axis runs to 15
-# points, and the curves end earlier where fewer answers change: a drop cannot exceed the share
-# changed, here 10 %.)
+# the dotted curve is, which counts the audits that can tell nothing.
 #
-# > **Common gotcha.** Items that are alike count for less. A thousand questions about forty topics
-# > behave like something between forty and a thousand items. Name the field that makes them alike
-# > (`cluster: family`), and the interval widens to what is really known (Miller 2024).
-
-# %% [markdown]
-# ### The baseline, and proof that it is the base
+# ### 5.2 A budget of items · medium · 8 minutes
 #
-# The baseline is the base model on the planned items, stored with everything that could change a
-# score: decoding, batch size, padding, dtype.
+# Four rows, 2,700 items, and no more than 800 different refusals can be written. Choose the items
+# of every row so that a model which lost nothing ships in at least 80 % of audits.
+# `gate.plan(four)` and `gate.ships(four, items)` are there to be used.
+#
+# <details><summary>Hint</summary>
+#
+# The plan gives each row the same power, and asks for more refusals than there are. What the short
+# row lacks, the others must make up; which of them gain most per item?
+#
+# </details>
 
 # %%
-base = load_model("pocket")
-names = [category.name for category in capability_map.categories]
-suites = load_suites(names, size=300)
-before = evaluate(base, suites)
-before
+four = gate.CapabilityMap.parse("""\
+version: 1
+categories:
+  howto:    {margin: 3, discordance: 0.05}
+  refusal:  {margin: 2, discordance: 0.03}
+  lists:    {margin: 5}
+  facts:    {margin: 5}
+""")
+gate.plan(four)
+
+# %% tags=["exercise"]
+# BEGIN SOLUTION
+# STUB: items = {"howto": ..., "refusal": ..., "lists": ..., "facts": ...}
+items = {"howto": 760, "refusal": 800, "lists": 550, "facts": 550}
+# END SOLUTION
+check("5.2", items)
 
 # %% [markdown]
-# ## Phase 2: fine-tune
+# ## "About so many items would settle it" (12 min)
 #
-# The run of lesson 01, and a second one that does what the lessons so far suggest: full fine-tuning
-# at a low rate, with one old example for every three tickets.
+# A second model: full fine-tuning at a low rate, with one old example for every three tickets.
 
 # %%
-tickets, replay = read_tickets(), read_tickets(SUPPORT / "replay.jsonl")
-standard = finetune(base, tickets, lr=1e-2, rank=8, steps=60).model
-mixed = mix(tickets, replay, share=1 / 4)
+from helpers.tickets import SUPPORT, mix
+
+mixed = mix(read_tickets(), read_tickets(SUPPORT / "replay.jsonl"), share=1 / 4)
 careful = finetune(base, mixed, lr=5e-4, rank="full", steps=60).model
+gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
 
 # %% [markdown]
+# It has lost far less than the first run, 4.4 points in `lists` and 5.1 in `howto`, and learned 4.5
+# points less. The gate cannot tell in any of the three rows: both skills stand close to their
+# margins, and the target at 86.2 close to its goal.
+#
+# The report gives a range for the items that would settle a row, and it spans two orders
+# of magnitude. That is honest: the number hangs on the distance between the true drop and the
+# margin, squared, and an audit that cannot tell hardly knows that distance. Earlier versions of
+# this gate gave one number. For a model that truly lost 2 points at a margin of 5, 734 items are
+# right, and the one number ran from 668 to 16,600 (10 to 90 % of the audits that could not tell).
+# The range holds the right number in at least 80 % of such audits, at every true drop tried from 0
+# to 8.
+#
+# So do not buy what a report advises. Plan the next look for the drop that you *want* to be able to
+# pass, and draw fresh items. How-to has some 900 different questions in this world: there are rows
+# that no budget settles, and then the answer is a wider margin, decided by its owner for the next
+# release, or a better fine-tune. There is one: 2e-4 for 360 steps, with three old examples for
+# every ticket, passed the course's map on 700 items a row (`test_a_careful_run_ships`; it takes
+# minutes, so the tests train it).
+#
+# ### 5.3 Fool the old gate · easy · 6 minutes
+#
+# The rule "ship unless McNemar's test is significant at 5 %" can be fooled. Give two lists of 0s
+# and 1s, one entry an item: a model that lost 10 points or more, which that rule would ship.
+#
+# <details><summary>Hint</summary>
+#
+# What does the old rule need in order to see anything?
+#
+# </details>
+
+# %% tags=["exercise"]
+# BEGIN SOLUTION
+# STUB: old_scores, new_scores = ..., ...
+old_scores = [1] * 20
+new_scores = [0] * 4 + [1] * 16
+# END SOLUTION
+check("5.3", (old_scores, new_scores))
+
+# %% [markdown]
+# ## How the promise was attacked (6 min)
+#
+# *At most 5 % of models at their margin are shipped*: five attempts to break it. A look after every
+# ten items, stopped at the first PASS. Planned looks where fewer or more answers change than the
+# plan says. A second look whose size the first result chose, counted together with it.
+
+# %%
+print("a look every ten items, 300 looks:", percent(gate.ask_again(297, 300, more=10)[-1:]))
+for changed in (0.05, 0.2, 0.4):
+    two = gate.ask_again([375, 750], alpha=0.025, discordance=changed)
+    print(f"two planned looks, {changed:.0%} of the answers change:", percent(two))
+print("two looks, second by advice:", percent(gate.ask_again(297, 2, alpha=0.025)))
+
+# %% [markdown]
+# Uncounted looks break it at once: 22.9 % of models at their margin are shipped. Planned looks hold
+# at every share of changes (3.5 % at most). The advised second size holds here as well, at 4.3 %,
+# and the rule forbids it nevertheless: nothing guarantees it for a cleverer choice of size, while
+# fixed sizes and fresh items are safe by proof. The fourth attempt exchanges the answers of two
+# real runs at random, so that the truth is known. It holds too (a test of the course does it).
+#
+# Twenty rows do not break it either, and need no correction to *ship*: all must pass, so a model
+# that is bad somewhere must be lucky exactly there. To *block*, one row is enough, and one of
+# twenty is easily unlucky. So blocking uses Holm's correction (1979).
+#
+# The fifth attempt succeeds, and marks where the promise ends. Train the same recipe again with
+# another seed, and audit that. Stored runs of lesson 03, LoRA of rank 16 at 3e-3:
+
+# %%
+from helpers.runs import read_runs
+
+for run in read_runs():
+    if run.setting[:4] == (3e-3, 16, 60, 1200) and run.setting.alpha == "2r":
+        lost = run.base.scores["howto"] - run.last.scores["howto"]
+        print(f"seed {run.setting.seed}: support {run.last.scores['support']:.0f}, "
+              f"how-to lost {lost:.0f} points")  # fmt: skip
+
+# %% [markdown]
+# 53, 33 and 13 points (30 items each), with the target at 90 to 93. A verdict is about these
+# weights and not about the recipe. Whoever retrains audits again, and counts it as a candidate.
+
+# %% [markdown]
+# ## Is "before" really the base? (2 min)
+#
 # An adapter stands on top of its base, and "before" may accidentally be measured with the adapter
 # on. `base_view` takes it off and puts everything back. The proof is a comparison of logits, not a
 # look at the code:
 
 # %%
+import torch
+
+from helpers.models import base_view
+
 ids = base.tokenizer("Customer: Where is my parcel?\nAgent:", return_tensors="pt").input_ids
 with torch.no_grad():
     expected = base(ids).logits
@@ -180,84 +510,14 @@ with torch.no_grad():
     print("adapter on equals the base: ", torch.equal(standard(ids).logits, expected))
 
 # %% [markdown]
-# ## Phase 3: the diff
-#
-# **Predict before you run.** Which categories will be blocked? And is there one about which three
-# hundred items cannot tell?
-
-# %%
-after = evaluate(standard, suites)
-gate.audit(before, after, capability_map, names=("base", "standard"))
+# Off, all logits are equal to the last bit; on, they are not.
 
 # %% [markdown]
-# Read a row from left to right: two scores, the drop with its interval, and where the interval lies
-# against the margin. It *passes* when the whole interval lies left of the dashed line, and is
-# *blocked* when the whole of it lies right. The interval is a 90 % one, 5 % at each end; *certain*
-# means at that level. Everything else is INCONCLUSIVE, and the row of a protected category says how
-# many items would probably settle it.
+# ## Files from elsewhere (8 min)
 #
-# Below the table are the answers that flipped. Open one category and read them before you believe
-# its number: sometimes a "loss" is a lost full stop.
-#
-# And the second model?
-
-# %%
-gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
-
-# %% [markdown]
-# It has lost far less, and learned five points less, and the gate cannot tell in any of the three
-# rows. `lists` and `howto` lost four and six points, and whether that is beyond five, three hundred
-# items do not decide. The two protected rows of the table say how many would: thousands, because
-# both stand so close to their margin. `support` has 85.3 for a goal of 85; for a target the gate
-# plans no items.
-#
-# What is needed here is not more items but a better fine-tune, and there is one: full fine-tuning
-# at 2e-4 for 360 steps, with three old examples for every ticket. Audited by
-# `data/capability_map.yaml` on 700 items a category it passed everything
-# (`test_a_careful_run_ships`, seed 0); with two further seeds, on file for lesson 07, the ten
-# skills and the target passed too. It takes some minutes, so the course's tests train it and not
-# this page. Lessons 06 to 08 look for cheaper ways.
-#
-# > **A note from experience.** The most useful sentence of an audit is often *cannot tell, about so
-# > many items would settle it*. It turns an argument about opinions into a purchase order for test
-# > items.
-
-# %% [markdown]
-# ## How often does the gate err?
-#
-# A gate makes two mistakes: it ships a model that has lost more than a margin, or it blocks one
-# that has not. Both can be counted, because in a simulation the truth is known. Here are a thousand
-# audits each of three imagined fine-tunes, with our map and three hundred items a category.
-
-# %%
-imagined = {
-    "lost nothing": 0.0,
-    "lost its margin in lists": {"lists": 5.0},
-    "lost twice the margin in lists": {"lists": 10.0},
-}
-for label, drops in imagined.items():
-    rates = gate.rehearse(capability_map, items=300, drops=drops)
-    print(f"{label:31} ship {rates.ship:6.1%}   block {rates.block:6.1%}   "
-          f"cannot tell {rates.inconclusive:6.1%}")  # fmt: skip
-
-# %% [markdown]
-# A model at its margin is shipped in at most five of a hundred audits, as alpha asks, and a
-# harmless one is practically never blocked, as far as a rehearsal with independent items, and
-# without the target, can show. The price stands in the first row: with only two categories, each of
-# which must pass, a third of the harmless models are held up. Every category added to a map makes
-# shipping harder, so put on it what you would really stop a release for.
-#
-# Why does shipping need no correction for many categories, while blocking does? To ship, *all* must
-# pass, and a model that is bad somewhere has to be lucky exactly there. To block, *one* is enough,
-# and with twenty categories one of them is often unlucky. So blocking uses Holm's correction
-# (1979).
-#
-# ## The same gate over files from elsewhere
-#
-# Nobody has to use our `evaluate`. lm-eval writes what every model answered to every item when it
-# is called with `--log_samples`, and the gate reads those folders. Our suites are lm-eval tasks
-# too, so here is its own evaluation, of the model in memory and without a network, with the adapter
-# off and on.
+# lm-eval writes what every model answered to every item when it is called with `--log_samples`, and
+# the gate reads those folders. Our suites are lm-eval tasks too, so here is its own evaluation, of
+# the model in memory and without a network, with the adapter off and on.
 
 # %%
 from lm_eval import simple_evaluate
@@ -282,6 +542,9 @@ def run_lm_eval(model, folder):
 
 
 # %%
+import tempfile
+from pathlib import Path
+
 folder = Path(tempfile.mkdtemp())
 with base_view(standard) as off:
     run_lm_eval(off, folder / "before")
@@ -290,7 +553,8 @@ print(*sorted(path.name.split("_2")[0] for path in folder.rglob("*.json*")), sep
 
 # %% [markdown]
 # Now the command line, as a build server would call it. Its **exit code** is the verdict: 0 ship, 1
-# block, 2 cannot tell, 3 not comparable. A merge is blocked by anything but 0.
+# block, 2 cannot tell, 3 not comparable. Both runs come from one model in memory, so the report
+# names the folders.
 
 # %%
 small = "version: 1\ncategories:\n  howto: {task: pocket_howto, margin: 10}\n"
@@ -305,94 +569,12 @@ print(done.stdout, "exit code", done.returncode)
 
 # %% [markdown]
 # `report.html` opens offline and can be attached to a pull request, `report.md` is the comment
-# under it, and `report.xml` is the JUnit form that build servers show. In a workflow file the step
-# is three commands, and the same three run MMLU or GSM8K for those who have a network and a GPU:
+# under it, and `report.xml` is the JUnit form that build servers show.
 #
-# ```yaml
-# - run: >-
-#     lm_eval run --model hf --model_args pretrained=base --tasks mmlu --log_samples
-#     --output_path before
-# - run: >-
-#     lm_eval run --model hf --model_args pretrained=base,peft=adapter --tasks mmlu --log_samples
-#     --output_path after
-# - run: >-
-#     python -m helpers.audit before after --map capability_map.yaml
-#     --report audit.html audit.xml
-# ```
-#
-# What would that baseline cost? Count before you start: time a little, multiply.
-
-# %%
-import time
-
-from helpers.models import parameter_counts
-
-sample = load_suites("reading", size=100)
-started = time.perf_counter()
-evaluate(base, sample)
-seconds = time.perf_counter() - started
-tokens = sum(len(base.tokenizer(item.prompt)["input_ids"]) for item in sample[0].items)
-per_second = tokens * parameter_counts(base)["total"] / seconds
-print(f"{tokens / seconds:,.0f} tokens read a second here")
-
-# %% [markdown]
-# The work grows with tokens times parameters. For a model of a billion parameters and a benchmark
-# of 14,042 questions with four choices each, of which we take a hundred tokens apiece (count yours;
-# a few worked examples in the prompt make it a thousand), this machine would be busy for
-
-# %%
-days = 14_042 * 4 * 100 * 1e9 / per_second / 86_400
-print(f"{days:,.1f} days, and the same again for the fine-tune.")
-
-# %% [markdown]
-# ## A judge, and who judges the judge
-#
-# Exact match suits answers with one right text. For free text one asks a **judge**, another model
-# that says how good an answer is. A judge is an instrument, and an instrument is calibrated before
-# it decides anything: on answers of *known* worth, good ones and bad ones of every kind one can
-# think of. Here is a reward model, trained in seconds on pairs of good and bad answers about the
-# shop's policies; one kind of bad answer, the invented promise, was kept out of its training.
-#
-# **Predict before you run.** Which kinds of bad answer will it see, and which not?
-
-# %%
-from helpers import judging
-
-judge = judging.train_reward_model(standard, judging.preference_pairs(), steps=12)
-calibration = judging.calibrate(judge, *judging.known_answers())
-calibration
-
-# %% [markdown]
-# Read the kinds, not the average. The judge knows what a good answer *looks* like: it refuses
-# apologies and empty answers, most repetitions, and even most invented promises, which it was never
-# shown; of the answers that break off it refuses two in three. But a wrong number of days, or the
-# true policy about something else, looks perfect, and nearly all of these pass. The fine-tune that
-# the judge is made from answers nine in ten of the shop's questions. Twelve steps (192 pairs, one
-# seed) have not taught the score to use what the model knows; whether more would, this run does not
-# say. So it does not get to decide:
-
-# %%
-try:
-    judging.require(calibration)
-except judging.UncalibratedJudge as error:
-    print(error)
-length = judging.calibrate(judging.LengthJudge(), *judging.known_answers())
-print(f"\na judge that only counts letters: kappa {length.kappa:.2f}")
-
-# %% [markdown]
-# **Cohen's kappa** is the agreement beyond what chance gives, 0 for chance and 1 for full
-# agreement. The share of agreement alone would flatter: whoever calls everything good agrees on
-# nine answers in ten where nine in ten are good.
-#
-# How much hangs on the choice of a judge shows in a table of Zheng and colleagues (2023): on the
-# eighty questions of MT-Bench one and the same model gets 7.73 points from one judge and 8.71 from
-# another. A rule such as "block at minus one point of MT-Bench" is then a rule about judges.
-# `helpers.judging` has the rest of the tool box: pairwise judges asked in both orders, ties that
-# stay ties, local chat models and endpoints you configure yourself, and a win rate that is
-# corrected for what the judge is known to get wrong.
-
-# %% [markdown]
-# ### Two runs that must not be compared
+# **MMLU in one row.** lm-eval runs `--tasks mmlu` as 57 subtasks and writes one file for each. A
+# row may name the group: `mmlu: {margin: 2}`. Its answers are pooled, every question with equal
+# weight, and the subject is what makes questions alike. The interval then speaks about subjects
+# like these; a group of fewer than ten subtasks is sent back, to be written as rows.
 #
 # **Break it on purpose.** Score the fine-tune with another batch size, and the gate refuses:
 # padding and rounding move scores a little, and a gate that is asked for two points cannot have
@@ -407,112 +589,100 @@ except gate.NotComparable as error:
     print(error)
 
 # %% [markdown]
-# ## Exercises
+# ## A judge, and who judges the judge (12 min)
 #
-# ### 5.1 The verdict · easy · 5 minutes
+# Exact match suits answers with one right text. For free text one asks a **judge**, another model
+# that says how good an answer is. Ours is a **reward model**: a copy of the fine-tune whose output
+# is one number, trained on pairs of a good and a bad answer so that the good one scores higher. A
+# judge is an instrument, and an instrument is **calibrated** before it decides anything: tried on
+# answers of *known* worth. Half of the prompts choose the threshold above which an answer is called
+# good; the other half measure
 #
-# Write `verdict(low, high, margin)`. `low` and `high` are the ends of the interval of a drop, in
-# points. Return `"PASS"` when the whole interval lies below the margin, `"BLOCK"` when the whole of
-# it lies above, and `"INCONCLUSIVE"` otherwise. An end that equals the margin is neither below nor
-# above it.
+# - **sensitivity**: of the good answers, the share it calls good;
+# - **specificity**: of the bad answers, the share it calls bad;
+# - **Cohen's kappa**: agreement with the truth beyond what chance gives, 0 for chance and 1 for
+#   full agreement (Cohen 1960).
 #
-# <details><summary>Hint</summary>
+# The bad answers come in seven kinds. One, the invented promise, is kept out of the training.
 #
-# Which end decides whether *everything* lies below? Zero does not occur in the answer.
-#
-# </details>
+# **Predict before you run.** Which kinds of bad answer will it see, and which not?
 
+# %% tags=["predict"]
+from helpers import judging
 
-# %% tags=["exercise"]
-def verdict(low, high, margin):
-    # BEGIN SOLUTION
-    if high < margin:
-        return "PASS"
-    return "BLOCK" if low > margin else "INCONCLUSIVE"
-    # END SOLUTION
-
-
-check("5.1", verdict)
+judge = judging.train_reward_model(standard, judging.preference_pairs(), steps=40)
+calibration = judging.calibrate(judge, *judging.known_answers())
+calibration
 
 # %% [markdown]
-# ### 5.2 How many items? · medium · 10 minutes
-#
-# Write `items_for(margin, changed)`: the textbook number of paired items for a margin in points and
-# a share of changed answers, $n = (z_\alpha + z_\beta)^2\, c / m^2$, with $c$ the share and $m$ the
-# margin *as a share*. For a one-sided test at 5 % and a power of 80 % the two values of z are 1.645
-# and 0.842. Return a whole number, large enough.
-#
-# <details><summary>Hint</summary>
-#
-# Points are hundredths. `math.ceil` rounds up.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def items_for(margin, changed):
-    # BEGIN SOLUTION
-    import math
-
-    return math.ceil((1.645 + 0.842) ** 2 * changed / (margin / 100) ** 2)
-    # END SOLUTION
-
-
-check("5.2", items_for)
-
-# %% [markdown]
-# ### 5.3 As many wrong as right? · hard · 15 minutes
-#
-# Write `mcnemar_p(lost, gained)`, the exact two-sided p-value of McNemar's test (1947): among the
-# `lost + gained` answers that changed, each turned wrong or right as if by a fair coin. Return the
-# probability of a split at least as uneven as this one, and 1.0 when nothing changed.
-#
-# <details><summary>Hint</summary>
-#
-# `math.comb(n, k) / 2**n` is the probability of k heads in n tosses. Uneven in which direction?
-# Both count. What is the result for three lost and three gained?
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def mcnemar_p(lost, gained):
-    # BEGIN SOLUTION
-    import math
-
-    n = lost + gained
-    tail = sum(math.comb(n, k) for k in range(min(lost, gained) + 1)) / 2**n
-    return min(1.0, 2 * tail)
-    # END SOLUTION
-
-
-check("5.3", mcnemar_p)
-
-# %% [markdown]
-# ## Check your understanding
+# Apologies and empty answers all, 97 % of the repetitions, 77 % of the answers that break off, and
+# even 93 % of the invented promises, which it was never shown. But of the wrong numbers of days it
+# sees 5 %, and of true policies about something else 3 %. The judge knows what a good answer
+# *looks* like. The fine-tune that it is made from answers nine in ten of the shop's questions, and
+# forty steps on one seed have not taught the score to use what the model knows. So it does not get
+# to decide:
 
 # %%
-quiz("05")
+try:
+    judging.require(calibration)
+except judging.UncalibratedJudge as error:
+    print(error)
+length = judging.calibrate(judging.LengthJudge(), *judging.known_answers())
+print(f"\na judge that only counts letters: kappa {length.kappa:.2f}")
 
 # %% [markdown]
-# ## Recap
+# Share of agreement alone would flatter: whoever calls everything good agrees on nine answers in
+# ten where nine in ten are good. That is why kappa stands here.
 #
-# 1. A map names what must not be lost, with margins, before any result is seen. The items a margin
-#    needs grow with the square of one over it.
-# 2. PASS means that a loss beyond the margin is ruled out, BLOCK that it is certain. Everything
-#    else is *cannot tell*, and in a protected category says how many items would settle it. Not
-#    significant is not safe.
-# 3. The gate reads lm-eval's folders, answers with an exit code, and errs no more often than its
-#    map allows, as far as a thousand rehearsals with independent items, and without the target, can
-#    show.
+# What it cannot see, exact match sees: whether the number of days is right. So ask the judge a
+# narrower question, *is this a finished reply, and no apology or repetition?*, and calibrate it for
+# just that.
+
+# %%
+FORM = ("apology", "repetition", "empty")
+passed = judging.calibrate(judge, *judging.known_answers(kinds=FORM))
+passed
+
+# %% [markdown]
+# For this question it is usable: kappa 0.87, specificity 98 %. (That is one seed. After twelve
+# steps instead of forty it passed on one seed of three.) Now its verdict may reach a map. `judged`
+# adds it to a snapshot as one more suite, and the gate reads it as a row of the layer `judge`,
+# beside the exact match that covers the blind spots.
+
+# %%
+JUDGED = """\
+version: 1
+categories:
+  support:  {task: pocket_support, role: target, min_score: 85, layer: business}
+  finished: {task: pocket_finished, role: target, min_score: 90, layer: judge}
+"""
+runs = [judging.judged(run, judge, passed, "support", "finished") for run in (before, after)]
+gate.audit(*runs, gate.CapabilityMap.parse(JUDGED), names=("base", "standard"))
+
+# %% [markdown]
+# The row passes. Nearly all replies of the fine-tune are finished ones, and among them is the tenth
+# that tells a wrong policy with confidence: this is why the row above it stays on the map. A row
+# reads the judge's verdicts as they are. This judge calls 25 % of the courteous good answers bad
+# and none of the plain ones, which are how this fine-tune speaks. Where answers vary, set the goal
+# below the judge's sensitivity.
 #
-# **Next:** lesson 06 goes one step back: what to fine-tune for at all, and with which data.
-#
+# How much hangs on the choice of a judge shows in a table of Zheng and colleagues (2023): on the
+# eighty questions of MT-Bench one and the same model gets 7.73 points from one judge and 8.71 from
+# another. "Block at minus one point of MT-Bench" is then a rule about judges. `helpers.judging` has
+# the rest of the tool box: pairwise judges asked in both orders, ties that stay ties, local chat
+# models, endpoints you configure yourself, and a win rate that is corrected for what the judge is
+# known to get wrong (`bias_corrected_win_rate`).
+
+# %% [markdown]
 # ## Sources
 #
 # - Miller (2024), *Adding error bars to evals*, arXiv 2411.00640, for paired differences and
 #   clustered items.
 # - Blackwelder (1982) for tests of non-inferiority; Tango (1998) for the score statistic of paired
-#   shares; Korn and Graubard (1998) for effective numbers of items; Holm (1979); McNemar (1947).
+#   shares; Korn and Graubard (1998) for effective numbers of items; Holm (1979) for blocking when
+#   one of several rows is enough; McNemar (1947).
+# - Lan and DeMets (1983), *Discrete sequential boundaries for clinical trials*, for ways of
+#   spending alpha over looks that cost less than equal shares. They need looks whose sizes no
+#   result has changed.
 # - Zheng et al. (2023), *Judging LLM-as-a-judge with MT-Bench and Chatbot Arena*, arXiv 2306.05685.
 # - The glossary of the course: `docs/GLOSSARY.md`.

@@ -3,164 +3,153 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from numbers import Integral, Real
-from statistics import NormalDist
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
+
+import numpy
 
 from . import exercise
 
+ALPHA = 0.05
 
-def _not_numbers(found: list[Any]) -> str | None:
-    """What to say about answers that are not one number each, or None."""
-    for value in found:
-        if not isinstance(value, Real):
-            return f"It returned a {type(value).__name__}; one number is asked for."
+
+@dataclass(frozen=True)
+class Request:
+    """A request for release, as in the lesson.
+
+    Attributes:
+        p: against a loss as large as the margin.
+        chances: how often something could have shipped on these items.
+        flaw: what makes the count or the margin worthless, if anything does.
+        because: said to whoever decides wrongly.
+    """
+
+    p: float
+    chances: int
+    because: str
+    flaw: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return not self.flaw and self.p < ALPHA / self.chances
+
+
+REQUESTS = {
+    "A": Request(0.031, 1, "one candidate and one planned audit may use all of alpha"),
+    "B": Request(
+        0.040, 2, "the size of the second look came from the first, and its items count again; "
+        "even two planned looks leave 0.025 for each", flaw="unplanned look",
+    ),
+    "C": Request(0.004, 10, "ten announced candidates leave a tenth of alpha for each, 0.005"),
+    "D": Request(
+        0.045, 1, "the screening never touched the final items, so they were asked once"
+    ),
+    "E": Request(
+        0.001, 1, "the margin was chosen after the result, and then any p can be had",
+        flaw="margin moved",
+    ),
+    "F": Request(0.030, 2, "two planned looks leave 0.025 for each"),
+}  # fmt: skip
+
+
+@exercise("5.1", reading="The smallest p of all, that of E, is worth the least.")
+def believed(answer: Any) -> str | None:
+    if isinstance(answer, str):
+        answer = set(answer.replace(",", " ").replace(" ", ""))
+    if not isinstance(answer, Iterable) or isinstance(answer, Mapping):
+        return 'Give a set of letters, such as {"A", "F"}.'
+    found = {str(letter).strip().upper() for letter in answer}
+    if unknown := sorted(found - REQUESTS.keys()):
+        return f"There is no request {unknown[0]!r}; they are A to F."
+    right = {letter for letter, request in REQUESTS.items() if request.holds}
+    if found == {letter for letter, request in REQUESTS.items() if request.p < ALPHA}:
+        return "Every p here is below 0.05. How many chances did each request have to get there?"
+    for letter in sorted(found - right):
+        return f"{letter} is not to be believed: {REQUESTS[letter].because}."
+    for letter in sorted(right - found):
+        return f"{letter} may be believed: {REQUESTS[letter].because}."
     return None
 
 
-WORDS = "PASS", "BLOCK", "INCONCLUSIVE"
-ONE_END = "neither its middle nor one of its ends speaks for the whole interval"
-#: Low, high, margin, the verdict, and why it is no other. The order tells mistakes apart: who gets
-#: as far as the interval around 0, for one, does look at both ends.
-INTERVALS = [
-    (-2, 3, 5, "PASS", "the whole interval lies below the margin"),
-    (6, 9, 5, "BLOCK", "the whole interval lies above the margin"),
-    (1, 4, 5, "PASS", "significantly above 0 is not beyond the margin"),
-    (2, 7, 5, "INCONCLUSIVE", ONE_END),
-    (4, 9, 5, "INCONCLUSIVE", ONE_END),
-    (-2, 8, 5, "INCONCLUSIVE", "a drop that is not significant may still be beyond the margin"),
-    (-9, -6, 5, "PASS", "a negative drop is a gain, so keep the signs"),
-    (3, 4, 2, "BLOCK", "the margin is not 5 here"),
-    (2, 5, 5, "INCONCLUSIVE", "an end that equals the margin is not below it"),
-    (5, 8, 5, "INCONCLUSIVE", "an end that equals the margin is not above it"),
-]
+#: Margin in points and share of changed answers of the rows in exercise 5.2.
+ROWS = {"howto": (3, 0.05), "refusal": (2, 0.03), "lists": (5, 0.10), "facts": (5, 0.10)}
+BUDGET, REFUSALS, WANTED = 2_700, 800, 0.80
 
 
-@exercise("5.1", reading="The gate asks the same, and corrects BLOCK for several categories.")
-def verdict(function) -> str | None:
-    for low, high, margin, expected, why in INTERVALS:
-        found = function(low, high, margin)
-        if not isinstance(found, str) or found not in WORDS:
-            return f'It returned {found!r}; "PASS", "BLOCK" or "INCONCLUSIVE" is asked for.'
-        if found != expected:
-            case = f"From {low} to {high} with the margin {margin}"
-            return f"{case} it is {expected}, not {found}: {why}."
-    return None
+def _passes(items: int, margin: float, changed: float, draws: int = 200_000) -> float:
+    """The chance that a row which lost nothing passes, by simulated audits."""
+    from ..audit.paired import p_pass_counts
+
+    rng = numpy.random.default_rng(items)
+    lost, gained, _ = rng.multinomial(items, [changed / 2, changed / 2, 1 - changed], draws).T
+    # Most draws are alike, so each pair of numbers is tested once.
+    pairs, counts = numpy.unique(numpy.stack([lost, gained]), axis=1, return_counts=True)
+    passing = p_pass_counts(items, pairs[0], pairs[1], margin / 100) < ALPHA
+    return float(counts[passing].sum() / draws)
 
 
-A, B, A_TWO_SIDED = (NormalDist().inv_cdf(p) for p in (0.95, 0.8, 0.975))
-Z = A + B
-UNPAIRED = "That is for two independent samples. For pairs take the share that changed, as it is."
-#: What to say about a number, from the margin as a share m and the share of changed answers c.
-ON_ITEMS = [
-    ("The margin is in points: divide it by 100.", lambda m, c: Z**2 * c / (100 * m) ** 2),
-    ("The margin is to be squared as well.", lambda m, c: Z**2 * c / m),
-    ("The sum of the two values of z is to be squared.", lambda m, c: Z * c / m**2),
-    ("Add the two values of z before you square.", lambda m, c: (A**2 + B**2) * c / m**2),
-    ("1.96 is two-sided; one side is asked for.", lambda m, c: (A_TWO_SIDED + B) ** 2 * c / m**2),
-    ("Without 0.842 the power is only one half.", lambda m, c: A**2 * c / m**2),
-    (UNPAIRED, lambda m, c: Z**2 * 2 * c * (1 - c) / m**2),
-    (UNPAIRED, lambda m, c: Z**2 * c * (1 - c) / m**2),
-    (UNPAIRED, lambda m, c: Z**2 * 0.5 / m**2),
-]
-
-
-@exercise("5.2", reading="`items_needed` asks for some more: its tests err on the safe side.")
-def items_for(function) -> str | None:
-    # The last needs so few items that one too few is seen, whatever the digits of z.
-    cases = [(3, 0.10), (0.5, 0.40), (2, 0.25), (5, 0.10), (20, 0.10)]
-    found = [function(*case) for case in cases]
-    if mistake := _not_numbers(found):
-        return mistake
-    shares = [(margin / 100, changed) for margin, changed in cases]
-    exact = [Z**2 * changed / margin**2 for margin, changed in shares]
-
-    def same(numbers: list[float]) -> bool:
-        pairs = zip(found, numbers, strict=True)
-        return all(abs(float(value) - number) <= 1 + 0.005 * number for value, number in pairs)
-
-    for message, mistaken in ON_ITEMS:
-        if same([mistaken(*share) for share in shares]):
-            return message
-    for (margin, changed), value, number in zip(cases, found, exact, strict=True):
-        # Half a percent is for the digits of z, and does not excuse a number rounded down.
-        low, high = math.ceil(0.995 * number), math.ceil(1.005 * number)
-        if low <= value <= high and float(value).is_integer():
-            continue
-        if same(exact):
-            return f"Where {number:.1f} items are needed, return {math.ceil(number)}: round up."
+@exercise("5.2", reading="Where one row is short, the cheapest rows buy the most certainty back.")
+def budget(answer: Any) -> str | None:
+    if not isinstance(answer, Mapping) or set(answer) != set(ROWS):
+        return f"Give a dict with the items of {', '.join(ROWS)}."
+    for name, count in answer.items():
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            return f"Items of {name} must be a whole number, not {count!r}."
+    if answer["refusal"] > REFUSALS:
         return (
-            f"For a margin of {margin} points and {changed:.0%} changed answers it is about "
-            f"{math.ceil(number):,}, not {float(value):,.6g}."
+            f"Only {REFUSALS} different refusals can be written. More of the same ones are copies, "
+            "and copies tell nothing new."
         )
-    if not all(isinstance(value, Integral) for value in found):
-        return "The number is right, but it is a float. Return a whole number: `math.ceil` does."
-    return None
+    total = sum(answer.values())
+    if total > BUDGET:
+        return f"That is {total:,} items, and {BUDGET:,} can be paid."
+    chances = {name: _passes(answer[name], *row) for name, row in ROWS.items()}
+    together = math.prod(chances.values())
+    if together >= WANTED - 0.003:
+        return None
+    if min(chances.values()) >= WANTED - 0.01:
+        return (
+            f"Each row passes in at least {min(chances.values()):.0%} of audits, and all four in "
+            f"{together:.0%}: every row must pass, so the chances multiply."
+        )
+    weakest = min(chances, key=chances.get)
+    return (
+        f"All four rows pass in {together:.0%} of audits. The weakest is {weakest}, which passes "
+        f"in {chances[weakest]:.0%}."
+    )
 
 
-def _chance(n: int, heads: Iterable[int]) -> float:
-    """The probability that n tosses of a fair coin give one of these numbers of heads."""
-    return sum(math.comb(n, k) for k in heads) / 2**n
+def _uneven(lost: int, gained: int) -> float:
+    """McNemar's exact two-sided p: tosses of a fair coin, added up one by one."""
+    n = lost + gained
+    gap = abs(lost - gained)
+    return sum(math.comb(n, k) for k in range(n + 1) if abs(2 * k - n) >= gap) / 2**n
 
 
-def _two_sided(lost: int, gained: int, more: int = 0) -> float:
-    """All splits that are at least as uneven, or by so many more, added up one by one."""
-    n, gap = lost + gained, abs(lost - gained) + more
-    return _chance(n, [k for k in range(n + 1) if abs(2 * k - n) >= gap])
-
-
-def _normal(lost: int, gained: int, correction: int) -> float:
-    """The upper tail of chi-square with one degree of freedom, the square of a normal."""
-    return math.erfc((abs(lost - gained) - correction) / math.sqrt(2 * (lost + gained)))
-
-
-ONE_TAIL = "That is one tail. A split as uneven the other way counts as well."
-APPROXIMATE = "That is the chi-square approximation. Count the tosses: `math.comb` is exact."
-ON_COINS = [
-    (ONE_TAIL, lambda lost, gained: _two_sided(lost, gained) / 2),
-    (ONE_TAIL, lambda lost, gained: _chance(lost + gained, range(lost, lost + gained + 1))),
-    (ONE_TAIL, lambda lost, gained: _chance(lost + gained, range(lost + 1))),
-    (APPROXIMATE, lambda lost, gained: _normal(lost, gained, 0)),
-    (APPROXIMATE, lambda lost, gained: _normal(lost, gained, 1)),
-    ("That is this split alone. Add the more uneven ones.",
-     lambda lost, gained: _chance(lost + gained, [lost])),
-    ("This split itself is missing: *at least* as uneven.",
-     lambda lost, gained: _two_sided(lost, gained, more=1)),
-]  # fmt: skip
-
-
-@exercise("5.3", reading="It asks whether anything changed; whether it is safe, a margin decides.")
-def mcnemar_p(function) -> str | None:
-    def close(value: Any, expected: float) -> bool:
-        return math.isclose(float(value), expected, rel_tol=1e-4)
-
-    cases = [(8, 2), (2, 8), (12, 5), (0, 5), (60, 40)]
-    found = [function(*case) for case in cases]
-    if mistake := _not_numbers(found):
-        return mistake
-    for message, mistaken in ON_COINS:
-        if all(close(f, mistaken(*case)) for f, case in zip(found[:3], cases[:3], strict=True)):
-            return message
-    if close(found[0], _two_sided(8, 2)) != close(found[1], _two_sided(2, 8)):
-        return "8 lost and 2 gained are as uneven as 2 lost and 8 gained: the results are equal."
-    for case, value in zip(cases, found, strict=True):
-        if not close(value, _two_sided(*case)):
-            right, wrong = _two_sided(*case), float(value)
-            return f"For {case[0]} lost and {case[1]} gained it is {right:.4g}, not {wrong:.4g}."
-    for case in ((3, 3), (1, 2), (10, 10)):
-        if mistake := _not_numbers([value := function(*case)]):
-            return mistake
-        if not close(value, 1.0):
-            more = " Twice a tail counts the even split twice." if value > 1 else ""
-            return f"For {case[0]} lost and {case[1]} gained it is 1, not {float(value):.4g}.{more}"
-    remedy = "Return 1.0 when nothing changed"
+@exercise("5.3", reading="Ours says INCONCLUSIVE here: with few items there is little to see.")
+def fooled(answer: Any) -> str | None:
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        return "Give two lists: the scores before and the scores after."
     try:
-        value = function(0, 0)
-    except Exception as error:
-        if "Your function" not in str(error):
-            raise
-        return f"{error}. {remedy}."
-    if not isinstance(value, Real) or not close(value, 1.0):
-        return f"{remedy}, not {value}."
+        before, after = ([float(score) for score in scores] for scores in answer)
+    except (TypeError, ValueError):
+        return "Give two lists of 0s and 1s."
+    if len(before) != len(after) or not before:
+        return f"There are {len(before)} scores before and {len(after)} after: one each an item."
+    if not {*before, *after} <= {0.0, 1.0}:
+        return "Scores are 0 or 1."
+    lost = sum(x > y for x, y in zip(before, after, strict=True))
+    gained = sum(x < y for x, y in zip(before, after, strict=True))
+    drop, p = 100 * (lost - gained) / len(before), _uneven(lost, gained)
+    if drop < 0:
+        return f"This model gained {-drop:.0f} points. Before comes first, after second."
+    if drop < 10:
+        return f"It lost {drop:.1f} points; 10 or more are asked for."
+    if p < ALPHA:
+        return (
+            f"{lost} lost and {gained} gained give p = {p:.2g}, which the old rule sees. It sees "
+            "less where fewer answers change."
+        )
     return None
