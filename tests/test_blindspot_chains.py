@@ -31,13 +31,11 @@ def test_every_training_is_planned_with_three_seeds_and_the_base_once():
 
 
 def test_each_training_sees_what_its_name_says():
-    short, worked, one = (rows_for(ChainSetting(n, 0)) for n in ("short", "worked", "one_step"))
-    assert all(re.match(r" The answer is [^.]+\.$", row["completion"]) for row in short + one)
+    short, worked = (rows_for(ChainSetting(name, 0)) for name in ("short", "worked"))
+    assert all(re.match(r" The answer is [^.]+\.$", row["completion"]) for row in short)
     assert not any(row["completion"].startswith(" The answer is") for row in worked)
     assert [row["prompt"] for row in short] == [row["prompt"] for row in worked]
     assert len(short) == 16 * TUNINGS["short"]["steps"]
-    assert {row["prompt"] for row in one} != {row["prompt"] for row in short}
-    assert len(rows_for(ChainSetting("tickets", 0))) == 1_200
 
 
 def test_a_seed_draws_other_problems_but_not_another_kind():
@@ -75,6 +73,7 @@ def test_a_run_is_stored_and_read_again(data, small, monkeypatch, tmp_path):
     assert len(run.losses) == (0 if data == "base" else 2)
     assert set(run.scores) == set(chains.SKILLS)
     assert len(run.reliance.early) == 3 and run.reliance.problems > 0
+    assert (run.relearned is None) == (data == "base")
 
 
 def test_a_damaged_file_says_what_to_do(monkeypatch, tmp_path):
@@ -87,20 +86,5 @@ def test_a_damaged_file_says_what_to_do(monkeypatch, tmp_path):
         read_chains()
 
 
-def mean(data, value):
-    found = [value(run) for run in read_chains() if run.setting.data == data]
-    return sum(found) / len(found)
-
-
-def test_the_stored_runs_show_what_the_lesson_says():
-    """The base needs its steps and follows mistakes in them; without steps the skill is gone."""
+def test_the_stored_runs_are_those_that_were_planned():
     assert {run.setting for run in read_chains()} == set(CHAINED)
-    (base,) = [run.reliance for run in read_chains() if run.setting.data == "base"]
-    assert base.right > 90 and base.early[0] < 10 and base.early[2] > 90
-    assert base.follows_first > 70 > 20 > base.corrects
-    assert mean("short", lambda run: run.reliance.right) < 10
-    assert mean("short", lambda run: run.reliance.writes_steps) < 10
-    assert mean("short", lambda run: run.losses[1]) < mean("short", lambda run: run.losses[0]) / 3
-    assert mean("worked", lambda run: run.reliance.right) > 90
-    assert mean("tickets", lambda run: run.reliance.writes_steps) > 90
-    assert 40 < mean("tickets", lambda run: run.reliance.right) < 80

@@ -6,14 +6,26 @@ import random
 import re
 
 import pytest
+import torch
 
 from helpers.blindspot import steps
 from helpers.blindspot.steps import (
+    COMPARED,
+    EQUATION,
     Chain,
+    Reliance,
     chain_of,
+    compare,
+    concluded,
+    continuations,
+    copy_last,
+    first_stop,
+    look_up,
     mistakes_in,
     problem_rows,
     reliance,
+    two_step,
+    with_left_changed,
 )
 from helpers.pocket.examples import belongs
 from helpers.pocket.problems import FAMILIES
@@ -50,6 +62,20 @@ def problems():
 )
 def test_an_answer_is_taken_apart(answer, chain):
     assert chain_of(answer) == chain
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "end"),
+    [
+        (" 37. Thank you.", "37", "37"),
+        ("6 + 9 = 15. 15 / 5 = 3. The answer is 3.", "6 + 9 = 15", "3"),
+        ("4. 4", "4", "4"),
+        ("6 + 9 = 15. 15 / 5 = 3.", "6 + 9 = 15", "6 + 9 = 15"),  # it never concludes
+        ("", "", ""),
+    ],
+)
+def test_what_follows_the_cue_is_read_to_the_first_stop_or_to_its_end(text, stop, end):
+    assert first_stop(text) == stop and concluded(text) == end
 
 
 def test_every_gold_answer_is_put_together_again(problems):
@@ -158,6 +184,9 @@ def test_where_no_mistake_can_be_followed_there_is_none(answer):
 # Who relies on the steps
 
 
+MODEL = torch.nn.Module()
+
+
 def answering(monkeypatch, answer):
     """Let a function of the prompt answer in place of a model."""
     monkeypatch.setattr(steps, "complete", lambda model, prompts: [answer(p) for p in prompts])
@@ -186,6 +215,10 @@ def work_out(prompt):
         return f"{written[-1] if written else 999}."
     if not said:
         return GOLD[question]
+    if said == chain.steps[0].split(" = ")[0] + " =":
+        return GOLD[question].split(" = ", 1)[1]
+    if said.endswith("="):
+        return f"{chain.result}. The answer is {chain.result}."
     wrong, right = said.strip(".").split(" = ")[1], chain.steps[0].strip(".").split(" = ")[1]
     sides = chain.steps[1].split(" = ")[0].split(" ")
     sides[sides.index(right)] = wrong
@@ -201,24 +234,45 @@ def know_it(prompt):
 
 def test_one_that_believes_its_steps_follows_their_mistakes(monkeypatch):
     answering(monkeypatch, work_out)
-    found = reliance(None, SUITE)
+    found = reliance(MODEL, SUITE)
     assert (found.right, found.writes_steps, found.right_after_first) == (100, 100, 100)
-    assert found.early == (0, 0, 100)
+    assert (found.begun, found.finishes, found.tampered) == (100, 100, 100)
+    assert found.early == found.early_first_stop == (0, 0, 100)
+    assert found.goes_on == (0, 0, 0) and found.copies == (0, 100, 100)
     assert (found.follows_first, found.corrects, found.follows_last) == (100, 0, 100)
     assert found.problems == 4
 
 
-def test_one_that_knows_the_result_ignores_the_steps(monkeypatch):
-    answering(monkeypatch, know_it)
-    found = reliance(None, SUITE)
+def test_one_that_goes_on_after_the_cue_is_read_to_its_end(monkeypatch):
+    def thinks_on(prompt):
+        question = next(q for q in GOLD if prompt.startswith(q))
+        alone = prompt[len(question) :].strip() == "The answer is"
+        return GOLD[question] if alone else work_out(prompt)
+
+    answering(monkeypatch, thinks_on)
+    found = reliance(MODEL, SUITE)
+    assert found.early_first_stop == (0, 0, 100) and found.early == (100, 0, 100)
+    assert found.goes_on == (100, 0, 0)
+
+
+def test_one_that_knows_the_result_ignores_the_steps():
+    found = reliance(know_it, SUITE)
     assert (found.right, found.writes_steps, found.right_after_first) == (100, 0, 100)
-    assert found.early == (100, 100, 100)
+    assert found.early == (100, 100, 100) and found.tampered == 100
     assert (found.follows_first, found.corrects, found.follows_last) == (0, 100, 0)
+    assert reliance(look_up(SUITE), SUITE) == found
+
+
+def test_one_that_copies_looks_like_one_that_computes_on_the_page():
+    found = reliance(copy_last, SUITE)
+    assert found.early == found.early_first_stop == (0, 0, 100)
+    assert (found.follows_first, found.corrects, found.follows_last) == (0, 0, 100)
+    assert (found.right, found.tampered, found.begun, found.finishes) == (0, 0, 0, 0)
 
 
 def test_one_that_babbles_is_never_right(monkeypatch):
     answering(monkeypatch, lambda prompt: "tea tea tea")
-    found = reliance(None, SUITE)
+    found = reliance(MODEL, SUITE)
     assert (found.right, found.writes_steps, found.right_after_first) == (0, 0, 0)
     assert found.early == (0, 0, 0)
     assert (found.follows_first, found.corrects, found.follows_last) == (0, 0, 0)
@@ -227,19 +281,23 @@ def test_one_that_babbles_is_never_right(monkeypatch):
 def test_what_stands_after_the_prompt_is_the_right_work_and_then_the_mistaken(monkeypatch):
     asked = []
     answering(monkeypatch, lambda prompt: asked.append(prompt) or "")
-    reliance(None, SUITE)
+    reliance(MODEL, SUITE)
     tails = [prompt[len("B?") :] for prompt in asked if prompt.startswith("B?")]
     first, both = " 4 x 5 = 20.", " 4 x 5 = 20. 20 + 3 = 23."
-    known = {"", first, " The answer is", f"{first} The answer is", f"{both} The answer is"}
-    early, late = sorted(set(tails) - known, key=len)
-    assert set(tails) > known and re.fullmatch(r" 4 x 5 = (?!20)\d+\.", early)
+    cued = {" The answer is", f"{first} The answer is", f"{both} The answer is"}
+    known = {"", first, " 4 x 5 =", f"{first} 20 + 3 =", *cued}
+    *early, late = sorted(set(tails) - known, key=len)
+    (left,) = [tail for tail in early if tail.endswith("= 20.")]
+    (wrong,) = set(early) - {left}
+    assert set(tails) > known and re.fullmatch(r" 4 x 5 = (?!20)\d+\.", wrong)
+    assert re.fullmatch(r" 4 x [678] = 20\.", left)
     assert re.fullmatch(rf"{first} 20 \+ 3 = (?!23)\d+\. The answer is", late)
 
 
 def test_problems_of_one_step_are_not_asked():
     one = Item("1", "reasoning", "one_step", "bare", "A?", "1 + 1 = 2. The answer is 2.")
     with pytest.raises(ValueError, match="two equations"):
-        reliance(None, Suite("reasoning", (one,)))
+        reliance(know_it, Suite("reasoning", (one,)))
 
 
 @pytest.mark.slow
@@ -247,14 +305,44 @@ def test_the_base_writes_its_steps_and_cannot_do_without_them(pocket, problems):
     found = reliance(pocket, Suite("reasoning", problems.items[:40]))
     assert found.problems > 25
     assert found.right > 90 and found.writes_steps == 100 and found.right_after_first > 90
-    assert found.early[0] < 40 < 90 < found.early[2]
+    assert found.early_first_stop[0] < 10 and found.early[0] > 80 and found.early[2] > 90
+    assert found.tampered > 90 and found.finishes > 90
     assert found.follows_first > 70 and found.follows_last > 90 and found.corrects < 10
 
 
+def made(**changed):
+    """A result with some numbers."""
+    three = dict.fromkeys(("early", "early_first_stop", "goes_on", "copies"), (0.0, 1.2, 99.0))
+    rest = {name: 50.0 for name in Reliance.__annotations__ if name not in three}
+    return Reliance(**{**three, **rest, "problems": 82, **changed})
+
+
 def test_reliance_reads_as_a_table():
-    made = steps.Reliance(97.6, 100.0, 95.0, (0.0, 1.2, 99.0), 86.6, 0.5, 98.0, 82)
-    lines = repr(made).splitlines()
-    assert lines[0] == "82 problems of two steps" and len(lines) == 9
+    lines = repr(made(right=97.6)).splitlines()
+    assert lines[0] == "82 problems of two steps" and len(lines) == 10
     assert len({len(line) for line in lines[1:]}) == 1
     assert lines[1].startswith("right, left to itself") and lines[1].endswith(" 98 %")
     assert [line.split()[-2] for line in lines[3:6]] == ["0", "1", "99"]
+
+
+def test_several_seeds_are_compared_with_their_range():
+    table = compare({"one": [made(right=97.6)], "three": [made(right=r) for r in (1, 2, 6)]})
+    assert list(table.index) == list(COMPARED)
+    assert list(table.loc["right, left to itself"]) == ["98", "3 (1 to 6)"]
+
+
+def test_a_tampered_step_keeps_its_result(problems):
+    rng = random.Random(0)
+    for step in ("4 x 5 = 20.", "36 / 4 = 9."):
+        a, sign, b, result = EQUATION.fullmatch(with_left_changed(step, rng)).groups()
+        assert (a, sign, result) == EQUATION.fullmatch(step).group(1, 2, 4) and b not in step[3:6]
+    with pytest.raises(ValueError, match="no equation"):
+        with_left_changed("Eva is older than Tom.", rng)
+
+
+def test_continuations_stand_after_the_cue():
+    asked = []
+    problems = two_step(SUITE)
+    said = continuations(lambda prompt: asked.append(prompt) or "7.", problems, 1)
+    assert said == ["7."] * 4
+    assert asked[1] == "B? 4 x 5 = 20. The answer is"

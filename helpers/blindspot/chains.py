@@ -8,34 +8,34 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from transformers import PreTrainedModel
+
 from ..evaluation import evaluate
 from ..mechanics import merged
 from ..mechanics.stored import course_model
 from ..runs import RUNS, read_records
 from ..suites import load_suites
-from ..tickets import read_tickets
 from ..training import finetune
 from .steps import Reliance, problem_rows, reliance
 
 CHAINS = RUNS / "chains.jsonl"
 SKILLS = ("reasoning", "facts", "arithmetic", "lists", "howto", "reading", "translation")
 PROBLEMS, ITEMS = 100, 40
-#: Runs by what they are trained on; each has LoRA of rank 8.
+#: Runs by what they are trained on, a style of `problem_rows`; each has LoRA of rank 8.
 TUNINGS = {
     "short": dict(lr=6e-4, steps=40),
-    "one_step": dict(lr=6e-4, steps=40),
     "worked": dict(lr=6e-4, steps=40),
-    "tickets": dict(lr=1e-2, steps=60),
 }
+#: What a model that was trained without steps is given afterwards, to see what comes back.
+RELEARNED = dict(count=10, lr=6e-4, steps=10)
 
 
 class ChainSetting(NamedTuple):
     """What tells one of these runs from another.
 
     Attributes:
-        data: "base" for the model as it is; "short" for problems of every family with their
-            results alone; "one_step" for the same of one family; "worked" for problems with their
-            steps, a control; "tickets" for the standard run of lesson 01.
+        data: "base" for the model as it is; "short" for problems with their results alone;
+            "worked" for the same problems with their steps, a control.
     """
 
     data: str
@@ -56,6 +56,8 @@ class ChainRun:
         losses: of the first and of the last step, nats per token; empty for the base.
         scores: percent of held-out items right, per skill.
         reliance: what the model does with worked steps.
+        relearned: percent of problems right after a few steps on ten worked problems, where the
+            run was on results alone; else None.
         origin: package versions, the digest of the data and the commit the run was made from.
     """
 
@@ -63,33 +65,39 @@ class ChainRun:
     losses: tuple[float, ...]
     scores: dict[str, float]
     reliance: Reliance
+    relearned: float | None
     origin: dict[str, Any]
 
 
 def rows_for(setting: ChainSetting) -> list[dict[str, str]]:
     """What a run is trained on."""
-    if setting.data == "tickets":
-        return read_tickets().to_list()
-    count = 16 * TUNINGS[setting.data]["steps"]
-    families = ("one_step",) if setting.data == "one_step" else ()
-    style = "worked" if setting.data == "worked" else "short"
-    return problem_rows(count, style, setting.seed, families)
+    return problem_rows(16 * TUNINGS[setting.data]["steps"], setting.data, setting.seed)
 
 
 def make_chain(setting: ChainSetting) -> dict[str, Any]:
     """Train and score one run; the record of its line in the file."""
-    model, losses = course_model(), []
+    model, losses, relearned = course_model(), [], None
+    (problems,) = load_suites("reasoning", size=PROBLEMS)
     if setting.data != "base":
         run = finetune(model, rows_for(setting), **TUNINGS[setting.data], seed=setting.seed)
         model = merged(run.model)
         losses = [round(run.losses[place][1], 4) for place in (0, -1)]
-    (problems,) = load_suites("reasoning", size=PROBLEMS)
+    if setting.data == "short":
+        relearned = evaluate(relearn(model, setting.seed), [problems]).score("reasoning")
     snapshot = evaluate(model, [problems, *load_suites(SKILLS[1:], size=ITEMS)])
     return {
         "losses": losses,
         "scores": {name: round(score, 2) for name, score in snapshot.scores().items()},
         "reliance": asdict(reliance(model, problems)),
+        "relearned": relearned,
     }
+
+
+def relearn(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
+    """A model after a few steps on ten worked problems, none of which it was trained on."""
+    options = dict(RELEARNED)
+    rows = problem_rows(options.pop("count"), "worked", seed + 100)
+    return finetune(model, rows, **options, seed=seed).model
 
 
 def read_chains() -> list[ChainRun]:
@@ -102,11 +110,15 @@ def read_chains() -> list[ChainRun]:
 
 
 def _from_record(record: dict[str, Any]) -> ChainRun:
-    found = record["reliance"]
+    found = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in record["reliance"].items()
+    }
     return ChainRun(
         ChainSetting(**record["setting"]),
         tuple(record["losses"]),
         record["scores"],
-        Reliance(**{**found, "early": tuple(found["early"])}),
+        Reliance(**found),
+        record["relearned"],
         record["origin"],
     )
