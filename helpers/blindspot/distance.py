@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy
+import pandas
 from scipy.stats import rankdata
 
 from ..runs import RUNS, Checkpoint, read_records
-from ..tradeoff import Estimate
+from ..tradeoff import Estimate, old_loss, points_lost
 from .domains import DOMAINS, Setting
 
 DISTANCE = RUNS / "distance.jsonl"
@@ -130,3 +131,68 @@ def _spearman(pairs: numpy.ndarray) -> float:
     if (pairs == pairs[0]).all(axis=0).any():
         return float("nan")
     return float(numpy.corrcoef(rankdata(pairs, axis=0), rowvar=False)[0, 1])
+
+
+def moved(run: DistanceRun) -> float:
+    """KL to the base after training, nats per token."""
+    return run.last.kl
+
+
+def forgotten(run: DistanceRun) -> float:
+    """Rise of the old skills' loss, nats per token."""
+    return old_loss(run.last) - old_loss(run.base)
+
+
+def lost(run: DistanceRun) -> float:
+    """Points of 100 that the old skills have lost."""
+    return points_lost(run.base, run.last)
+
+
+#: What may tell the damage: one number that needs the trained model, and rivals that cost nothing.
+RIVALS: dict[str, Number] = {
+    "KL to the base": moved,
+    "starting loss x rate": lambda run: run.base.target_nll * run.setting.lr,
+    "fall of the loss": lambda run: run.base.target_nll - run.last.target_nll,
+}
+
+
+def rivals(runs: Sequence[DistanceRun], repeats: int = 200) -> pandas.DataFrame:
+    """Rank correlations of each rival with the damage, with intervals over domains.
+
+    The columns: over all runs and among runs of the same rate, with the damage in nats and in
+    points. Among runs of one rate "starting loss x rate" is the starting loss.
+    """
+
+    def told(cause: Number, outcome: Number, within: Literal["lr"] | None) -> str:
+        found = rank_correlation(runs, cause, outcome, within, repeats)
+        return f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+    rows = {
+        name: {
+            f"{label}, {unit}": told(cause, outcome, within)
+            for unit, outcome in (("nats", forgotten), ("points", lost))
+            for label, within in (("all runs", None), ("equal rate", "lr"))
+        }
+        for name, cause in RIVALS.items()
+    }
+    return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def by_domain(runs: Sequence[DistanceRun], lr: float) -> pandas.DataFrame:
+    """Means over the seeds of each domain at one rate."""
+    columns: dict[str, Number] = {
+        "right before (%)": lambda run: run.base.target,
+        "right after (%)": lambda run: run.last.target,
+        "starting loss": lambda run: run.base.target_nll,
+        "KL to the base": moved,
+        "old loss risen": forgotten,
+        "points lost": lost,
+    }
+    rows: dict[str, dict[str, float]] = {}
+    for name in DOMAINS:
+        seeds = [run for run in runs if run.setting.domain == name and run.setting.lr == lr]
+        rows[name] = {
+            label: float(numpy.mean([number(run) for run in seeds]))
+            for label, number in columns.items()
+        }
+    return pandas.DataFrame.from_dict(rows, orient="index")

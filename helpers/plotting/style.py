@@ -67,6 +67,11 @@ THINGS: dict[str, Style] = {
     "SAM": Style("#7FA6A6", (0, (1, 1)), "p"),
     "merge": Style("#1F78B4", (0, (6, 2)), "o"),
     "search": Style("#2CA25F", "-", "8"),
+    # refusing, and a desk of tickets
+    "refusals begun": Style("#9E2A2B", "-", "o"),
+    "refusals whole": Style("#D1495B", "--", "s"),
+    "all questions answered": Style("#3A6B35", "-.", "^"),
+    "customers let down": Style("#8F3B76", ":", "D"),
     # ranks, darker as they rise
     "rank 1": Style("#6BAED6", ":", "v"),
     "rank 8": Style("#3182BD", "-.", "o"),
@@ -75,7 +80,8 @@ THINGS: dict[str, Style] = {
 #: Other names of the same things.
 SAME = {
     "before": "base", "after": "fine-tune", "tickets": "fine-tune", "target": "support",
-    "full fine-tuning": "full", "how-to": "howto", "repair": "early stop",
+    "full fine-tuning": "full", "how-to": "howto", "tickets resolved": "support",
+    "repair": "early stop",
 }  # fmt: skip
 #: For names that the table does not know, in the order in which a figure brings them.
 STYLES = [
