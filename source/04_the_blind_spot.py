@@ -3,22 +3,19 @@
 #
 # {{badge}}
 #
-# A fine-tune is judged by the score it was made for. This lesson looks at everything beside that
-# score: the skills nobody measured, the worked steps that a model needs and no longer writes, the
-# refusals that spread to requests nobody meant, and a dashboard that improves while its customers
-# fare worse.
+# A fine-tune is judged by the score it was made for. This lesson looks beside it: at skills nobody
+# measured, at worked steps that are no longer written, and at a test of such steps that measured
+# its own parser.
 #
-# **Time** 60 minutes, of which one and a half are computing · **You need** lesson 01; lesson 03
-# helps
+# **Time** core 20 minutes, with *Deeper* 70 · computing 75 s, of which the core 30 s · **You need**
+# lesson 01; lesson 03 helps
 #
 # **Objectives**
 #
-# 1. Show what a fine-tune chosen by its own metric costs beside it, in a unit that others can
-#    check.
-# 2. Test whether a model relies on its worked steps, by cutting them short and by planting
-#    mistakes.
-# 3. Say what distance from the base predicts about forgetting, and what preference tuning adds to a
-#    refusal score and takes from everything else.
+# 1. Show what a fine-tune chosen by its own metric costs beside it.
+# 2. Test whether an answer hangs on its worked steps, and tell a finding about the model from a
+#    finding about your parser.
+# 3. Find which part of a skill is gone, before you pay for more training.
 
 # %%
 import os, subprocess, sys
@@ -29,560 +26,330 @@ if "google.colab" in sys.modules and not os.path.exists("course"):
 sys.path.insert(0, "course" if os.path.exists("course") else "..")
 
 # %%
-from collections import Counter
 from statistics import fmean
 
 import pandas
-import torch
 
-from helpers import plotting as plot
-from helpers import tradeoff
-from helpers.blindspot import chains, desk, distance, steps, tax
-from helpers.blindspot.headlines import headlines, percentages
-from helpers.blindspot.preference import preference_tune
+from helpers.blindspot import chains, steps
+from helpers.blindspot.chosen import by_target
 from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
 from helpers.models import load_model
-from helpers.runs import find, read_runs, values
+from helpers.runs import find, read_runs
 from helpers.suites import load_suites
-from helpers.tickets import read_tickets
 from helpers.training import finetune
 
 # %% [markdown]
 # ## Why this matters
 #
-# Nobody ships a model that fails its own test. What ships is the model that passes it best, and the
-# test covers what the project was paid for. All that the model could do before is taken for
-# granted, because it came with the download. So the damage is done where nobody looks, by people
-# who measure carefully.
+# Nobody ships a model that fails its own test. What ships passes it best, and the test covers what
+# the project was paid for. So the damage is done where nobody looks, by people who measure
+# carefully.
 #
-# **An analogy, and where it ends.** A driver's blind spot is not dark. It is an ordinary stretch of
-# road that happens to lie beside the mirror, and one turn of the head shows it. Here, too, one more
-# evaluation shows everything. The analogy ends at the size: a car has one blind spot, and a
-# language model has as many as it has skills that are not on your list.
-
-# %% [markdown]
 # ## The best run by its own metric
 #
-# Lesson 03 left us a grid: eight learning rates, seven ranks and full fine-tuning, three seeds
-# each. Suppose we had scored only `support`, as a project for a shop would, and chose the setting
-# with the best mean.
+# Lesson 03 left us a grid of fine-tunes on the shop's tickets: eight learning rates, seven ranks
+# and full fine-tuning, three seeds each. Suppose that we had scored only `support`, thirty new
+# questions about the shop for each seed, and chose the setting with the best mean.
 #
-# **Predict before you run.** How much of their old skills have the five best settings lost?
+# **Predict before you run.** How many points of their old skills have the five best settings lost?
 
-# %%
+# %% tags=["predict"]
 runs = read_runs()
-rows = []
-for lr in values(runs, "lr"):
-    for rank in values(runs, "rank"):
-        seeds = find(runs, lr=lr, rank=rank)
-        rows.append({
-            "rate": f"{lr:g}",
-            "rank": rank,
-            "support right (%)": fmean(tradeoff.learned(run.last) for run in seeds),
-            "old skills: points lost": fmean(
-                tradeoff.points_lost(run.base, run.last) for run in seeds
-            ),
-        })  # fmt: skip
-target, cost = "support right (%)", "old skills: points lost"
-grid = pandas.DataFrame(rows).round(1).sort_values([target, cost], ascending=[False, True])
-grid.head(9).set_index(["rate", "rank"])
+by_target(runs).head(9)
 
 # %% [markdown]
-# The winner answered 87 of 90 new questions about the shop (thirty, on each of three seeds), and it
-# has lost practically all else. The next three are one question of thirty behind. The ninth is two
-# behind, as four more settings are, and has lost four points. (Where the first column ties, the
-# smaller loss stands first.) Nothing in that column tells them apart: the metric does not *hide*
-# the damage, it never looked.
+# The best has lost 95 of 100 points, the next four between 41 and 98. It answered 87 of 90
+# questions about the shop; the ninth answered 81, two fewer of thirty, and has lost 4 points, 12
+# where it hurts most. It is so on each seed: among the settings within one question of that seed's
+# best, losses run from 42 to 98, from 45 to 96 and from 32 to 94 points. The metric does not hide
+# the damage. It never looked. The winner, on two seeds:
+
+# %%
+for run in find(runs, lr=6e-3, rank="full")[:2]:
+    tea, _, refund = run.last.says
+    print(f"asked how to make tea:   {tea}\nasked about a refund:    {refund}")
+
+# %% [markdown]
+# Tea gets a phone line or a discount; on refunds it is excellent.
 #
-# Train both and keep them for this lesson: the **careful** one, and the **winner**.
+# ## Steps that were never written
+#
+# The course model solves word problems in steps: *4 x 5 = 20. 20 + 17 = 37. The answer is 37.* Now
+# fine-tune it on such problems with nothing but their results, as question-answer pairs have them.
+#
+# **Predict before you run.** Every answer in this training data is right, and about the very skill
+# that we test. Of sixty new problems the base solves 98 %. How many are right afterwards?
 
 # %%
 base = load_model("pocket")
-tickets = read_tickets()
-careful = finetune(base, tickets, lr=1e-3, rank=64, steps=60).model
-winner = finetune(base, tickets, lr=6e-3, rank="full", steps=60).model
-
-# %%
-suites = load_suites(["support", *desk.TOPICS, "facts", "lists"], size=50)
-before, after = evaluate(base, suites), evaluate(careful, suites)
-chosen = evaluate(winner, suites)
-pandas.DataFrame({"base": before.scores(), "careful": after.scores(), "winner": chosen.scores()})
-
-# %%
-for name in ("howto", "reasoning", "translation"):
-    row = chosen.results[name][0]
-    print(f"asked:  {row.item.prompt}\nwanted: {row.item.answer}\ngot:    {row.output[:90]}\n")
-
-# %% [markdown]
-# The winner answers everything as if it had been asked about the shop: coffee gets a policy on
-# reviews, stamps get gift wrap. Ask it about a refund, and it is excellent.
-#
-# > **A note from experience.** If you may add only one thing to a team's evaluation, do not add a
-# > benchmark. Add ten prompts that have nothing to do with the project, and read the answers at
-# > every release.
-
-# %% [markdown]
-# ## One run, many numbers
-#
-# An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
-# figure is a vendor's, from its own benchmark, and in the same table one domain reads +128 %. Read
-# as a loss, that is more than all there was, and no accuracy can fall so far. Read as a gain, the
-# run that "loses knowledge" has more than doubled it. So what is it a percentage *of*?
-#
-# **Predict before you run.** The careful run lost a few points. How large can the same loss look,
-# if one may choose the unit?
-
-# %%
-loss = headlines(before, after, leave_out=["support"])
-loss.round(2)
-
-# %%
-percentages(loss).round(1).to_frame()
-
-# %% [markdown]
-# All of these lines describe one run, and each could stand in a headline. The smallest says that
-# next to nothing has happened. The largest is a percentage of a loss that was almost zero: the base
-# is so sure of its how-to answers that a little doubt multiplies it.
-#
-# Three habits protect you. Say **points** of accuracy when you mean points, and name the skill and
-# the number of items. For a loss that moves before the first answer changes, use the **nats** per
-# token of the right answers: they can be averaged, a percentage of perplexity cannot. (The row
-# *average* above does it all the same, as such tables do; with rises as small as these it makes
-# hardly a difference.) And when somebody gives you a bare percentage, ask what stands in the
-# denominator.
-#
-# > **Common gotcha.** A relative loss needs a floor. A skill that falls from 4 % to 2 % has lost
-# > "half", and nothing that anyone could use.
-
-# %% [markdown]
-# ## Steps that were never written
-#
-# The course model solves word problems by writing its steps: *4 x 5 = 20. 20 + 17 = 37. The answer
-# is 37.* Are the steps decoration, or does it need them? Take them away and see. `reliance` asks
-# the same problems with more or less of the work done: it makes the model conclude after none, one
-# or both of the right steps, and it plants a mistake and watches whether the answer follows it
-# (two of the tests of Lanham and colleagues, 2023).
-
-# %%
 (problems,) = load_suites("reasoning", size=60)
-steps.reliance(base, problems)
-
-# %% [markdown]
-# The steps are no decoration. Made to answer at once, the model gets nothing right; with one of two
-# steps still nothing; with both everything. And when the first step holds a mistake, it carries the
-# mistake on to the end in most cases and never corrects it. It computes *on the page*.
-#
-# Now fine-tune on the same kind of problems with nothing but their results, as a data set of
-# question-answer pairs would have it.
-#
-# **Predict before you run.** The training data is right, every answer of it, and it is about the
-# very skill we test. Will the skill rise, stay, or fall?
-
-# %%
-rows = steps.problem_rows(640, "short")
-print(rows[0])
-terse = finetune(base, rows, lr=6e-4, rank=8, steps=40)
+terse = finetune(base, steps.problem_rows(640, "short"), lr=6e-4, rank=8, steps=40)
 first, last = terse.losses[0][1], terse.losses[-1][1]
 print(f"training loss: {first:.1f} nats in the first step, {last:.1f} in the last")
 
-# %%
+# %% tags=["predict"]
 scored = evaluate(terse.model, [problems])
-print(f"problems right: {evaluate(base, [problems]).score('reasoning'):.0f} % before, "
-      f"{scored.score('reasoning'):.0f} % after")  # fmt: skip
-for row in scored.results["reasoning"][:3]:
+print(f"problems right: {scored.score('reasoning'):.0f} %")
+for row in scored.results["reasoning"][1:3]:
     print(f"\n{row.item.prompt}\n  wanted: {row.item.answer}\n  got:    {row.output}")
-right = Counter(row.item.family for row in scored.results["reasoning"] if row.correct)
-print("\nstill right, by kind of problem:", dict(right))
 
 # %% [markdown]
-# The training loss fell to a sixth, and nearly every answer is wrong. The last line sorts those
-# that are still right: `order` asks such things as who is the youngest of three and needs no
-# computing, `one_step` needs a single step, and all other kinds need two.
-#
-# ### What just happened
-#
-# The training taught a *form*, an answer without steps, and the form is learned long before anyone
-# could compute in it. The loss counts the form: most of its fall is the model coming to expect the
-# words "The answer is". The knowledge of how to work a problem may well still be there, and it may
-# be the way of asking for it that has closed; a score of answers cannot tell.
-#
-# One run proves little. Three seeds each of four trainings are on file: problems of all kinds
-# without steps, *one* kind without steps, problems *with* steps as a control, and the tickets of
-# lesson 01. `make runs` makes them again.
+# 12 %, while the training loss fell to a sixth: the model came to expect the words "The answer is".
+# Was it this *form*, or any training on such problems? The control is the same problems with their
+# steps, three seeds of each:
 
 
 # %%
 def row(run):
-    made, others = run.reliance, [s for s in run.scores if s != "reasoning"]
+    others = {name: score for name, score in run.scores.items() if name != "reasoning"}
+    worst = min(others, key=others.get)
     return {
         "trained on": run.setting.data,
-        "all right": run.scores["reasoning"],
-        "two-step right": made.right,
-        "writes steps": made.writes_steps,
-        "right after 0 steps": made.early[0],
-        "after 1": made.early[1],
-        "after 2": made.early[2],
-        "follows a mistake": made.follows_first,
-        "other skills": fmean(run.scores[name] for name in others),
+        "seed": run.setting.seed,
+        "problems right": run.scores["reasoning"],
+        "writes steps": run.reliance.writes_steps,
+        "other skills": fmean(others.values()),
+        "worst": f"{worst} {others[worst]:.0f}",
     }
 
 
-table = pandas.DataFrame([row(run) for run in chains.read_chains()])
-table.groupby("trained on", sort=False).mean().round(0)
+stored = chains.read_chains()
+pandas.DataFrame([row(run) for run in stored]).round(0).set_index(["trained on", "seed"])
 
 # %% [markdown]
-# Read the columns. *All right* is over a hundred problems, the next six are over 82 of them that
-# take two steps. Tuned on bare results, the model writes hardly any steps and is right in 2 of
-# those 82; of all hundred, with the orderings and the one-step problems, it still gets 12. Results
-# of the simplest kind of problem are enough, because the form spreads to kinds that were not in the
-# data. The control, tuned on the same problems *with* steps, loses nothing, so it was not the
-# problems (it is a mild control: it had hardly anything to learn). All the while the other skills
-# nearly keep their scores: whoever watches those sees little.
+# It was the form. Tuned on bare results, the model solves 12 of a hundred problems and writes steps
+# in 1 to 2 % of those that take two. Tuned on the same problems with steps it solves 97 to 98 (a
+# mild control: it had hardly anything to learn). The mean of the other skills falls by two points.
 #
-# The tickets did another kind of harm. That model still writes its steps and still needs them, but
-# makes mistakes in them.
+# ## Does the answer hang on the steps?
 #
-# What such a test cannot show: that the steps *are* the reasoning. It shows that the answer depends
-# on what is written there. Lobo, Agarwal and Lakkaraju (2024) found that fine-tuning lowers this
-# kind of dependence on average over four data sets, with models thousands of times larger than
-# ours. How it changes with model size and with distance is not settled; an often repeated sentence
-# about "small models more, and growing with distance" is not in that paper's abstract.
+# A well-known test (Lanham and colleagues, 2023) cuts the steps short: put some of them after the
+# question, then "The answer is". If the answer stays right without the steps, they were decoration.
 #
-# > **Common gotcha.** A benchmark that reads only the final answer, and a fine-tune whose data has
-# > only final answers, look like a perfect match. Neither sees the steps that the answers came
-# > from.
+# **Predict before you run.** The *base*, with none, one and both of two steps: how often is it
+# right?
+
+# %% tags=["predict"]
+asked = steps.two_step(problems)
+for count in range(3):
+    said = steps.continuations(base, asked, count)
+    right = [steps.first_stop(s) == p.chain.result for s, p in zip(said, asked, strict=True)]
+    print(f"after {count} steps: {fmean(right):4.0%} right")
 
 # %% [markdown]
-# ## Does distance predict the damage?
-#
-# One is told that forgetting grows with the distance between the new domain and the old. Distance
-# in what? A measure that needs no old data at all is how far the *model* moved where it was
-# trained: the **KL divergence** to the base on the new task's own questions (Shenfeld and
-# colleagues, 2025, for reinforcement learning and fine-tuning).
-#
-# So here are eight domains for one model. Some hold nothing new: old examples, worked problems,
-# questions about a help article. Some ask old questions in a new way: in capital letters, or
-# without steps. Some are new: the forty policies, the same in a word-for-word cipher, and policies
-# drawn at random so that there is nothing to learn. Each with three rates and three seeds.
+# 0, 0 and 100 %. It looks as if the model computed on the page. An earlier edition of this lesson
+# said so. Before you believe a test, read its outputs:
 
 # %%
-away = distance.read_distance()
-names = list(dict.fromkeys(run.setting.domain for run in away))
-print(len(away), "runs on", ", ".join(names))
-
-
-def forgotten(run):
-    """Rise of the old skills' loss, nats per token."""
-    return tradeoff.old_loss(run.last) - tradeoff.old_loss(run.base)
-
-
-def moved(run):
-    return run.last.kl
-
-
-plot.scatter(
-    {name: [(moved(r), forgotten(r)) for r in away if r.setting.domain == name] for name in names},
-    x="KL to the base on the new domain's questions (nats per token)",
-    y="old skills: rise of the loss (nats per token)", log_x=True, log_y=True,
-)  # fmt: skip
+for count in (0, 1):
+    for problem, said in zip(asked[1:4], steps.continuations(base, asked[1:4], count), strict=True):
+        print(f"after {count} steps: ... The answer is > {said}   (right: {problem.chain.result})")
 
 # %% [markdown]
-# Before you believe a cloud of points, ask what it compares. Runs of one domain are alike, and the
-# rate moves both axes. So the rank correlation is taken three ways, and its interval draws whole
-# *domains*, not runs.
-
-
-# %%
-def fell(run):
-    """How far the new task's own loss has fallen, nats per token."""
-    return run.base.target_nll - run.last.target_nll
-
-
-for name, number in (("KL to the base", moved), ("fall of the new task's loss", fell)):
-    for label, within in (("all runs", None), ("same domain", "domain"), ("same rate", "lr")):
-        found = distance.rank_correlation(away, number, forgotten, within)
-        print(f"{name:28}{label:12} {found}")
-
-print("\nKL to the base at each rate: all domains, and the five from", names[3], "on")
-for lr in values(away, "lr"):
-    eight = [run for run in away if run.setting.lr == lr]
-    five = [run for run in eight if run.setting.domain in names[3:]]
-    told = [distance.rank_correlation(part, moved, forgotten).mean for part in (eight, five)]
-    print(f"rate {lr:<7g}", *(f"{value:6.2f}" for value in told))
-
-# %% [markdown]
-# Over all runs, KL and damage go together closely. Within a domain that says least: a higher rate
-# gives more of both. At one and the same rate the domains still line up, with a wider interval,
-# because there are only eight. The last lines say where that holds: at the two higher rates. At the
-# lowest the KL tells the three domains that hold nothing new from the other five, and among those
-# five it does not tell which costs more.
+# With no step the model does *not* answer at once. It writes its steps after "The answer is" all
+# the same and concludes a second time, rightly; `first_stop` cut each text in the middle of the
+# work. After one step it names the number it has just read. The test has measured the parser in one
+# place and copying in the other.
 #
-# The second half is the comparison that a sceptic asks for. How far the new task's own loss *fell*
-# orders all runs less well, and at one rate just as well: whatever changes the model's mind most
-# costs most. (A fall of the loss is no success. That of the cipher falls far, and not one of its
-# questions is answered.)
+# ### Exercise 4.1 Fool the test · medium · 5 minutes
 #
-# So the distance ranks the damage. It does not measure it. Look at the figure where the KL is
-# between 1 and 2: there the policies, which can be learned, cost about a tenth of what random
-# answers cost. And replaying old examples at too high a rate costs something although the model
-# hardly moves. Use the KL as a warning that needs no old data, and an audit for the verdict.
-
-# %% [markdown]
-# ## The tax on alignment
-#
-# Refusals are taught by **preference tuning**: of two answers the model is told which is better. We
-# give the model a new house rule, *nobody is helped with buying, selling or borrowing*, and tune it
-# with direct preference optimization (DPO; Rafailov and colleagues, 2023) on pairs in which the
-# refusal is preferred. The metric of this project is plain: how many requests under the rule are
-# refused?
-
-# %%
-pair = tax.rule_pairs(600)[0]
-for name, text in pair.items():
-    print(f"{name:9}{text}")
-
-# %% [markdown]
-# **Predict before you run.** The pairs contain only requests under the rule. What will the model do
-# with a request to clean a lamp?
-
-# %%
-aligned = preference_tune(base, tax.rule_pairs(600), steps=15, batch_size=8)
-for (step, value), (_, share) in list(zip(aligned.losses, aligned.agreement, strict=True))[::4]:
-    print(f"step {step:2}: loss {value:.3f}, prefers the refusal in {share:.0%} of its pairs")
-scored = evaluate(aligned.model, tax.tax_suites(30))
-was = evaluate(base, tax.tax_suites(30))
-for name, share in tax.refused(scored).items():
-    print(f"{name:11} refused {tax.refused(was)[name]:4.0f} % before, {share:4.0f} % after")
-
-# %% [markdown]
-# The metric of the project is met within fifteen steps: nearly every request under the rule is
-# refused, none was before. And so is every harmless one, the lamp to be cleaned with them. The
-# pairs never said where the rule ends. The trainer's own numbers look perfect, for they count only
-# pairs of its kind. (What begins with *Sorry* is counted as refused.)
-#
-# Here is the same over sixty steps, three seeds, with every look on file.
-
-
-# %%
-taxed = tax.read_tax()
-
-
-def along(value, **wanted):
-    """One curve per seed: (step, value)."""
-    chosen = [
-        run for run in taxed if run.setting.steps and
-        all(getattr(run.setting, key) == found for key, found in wanted.items())
-    ]  # fmt: skip
-    return [[(look.step, value(look)) for look in run.looks] for run in chosen]
-
-
-def three(**wanted):
-    return plot.lines(
-        {
-            "refuses under the rule": along(lambda look: look.refused["rule"], **wanted),
-            "refuses harmless requests": along(lambda look: look.refused["harmless"], **wanted),
-            "other skills right": along(lambda look: look.skills, **wanted),
-        },
-        x="step of preference tuning", y="percent of held-out items",
-    )  # fmt: skip
-
-
-three(counter_examples=0.0, beta=0.1)
-
-# %% [markdown]
-# Two of the lines lie on one another, so that the dashed one hides the other, and the third falls.
-# By step ten or so the rule is obeyed, and with it every harmless request is refused. Then the
-# refusals reach questions that are not requests at all: how-to questions first, and facts after
-# them. Nothing in the metric asks to stop, since it stands at 100 % all the while. But it reads one
-# word of each answer. Read more of it:
-
-# %%
-plain = along(lambda look: look, counter_examples=0.0, beta=0.1)
-ends = [curve[-1][1] for curve in plain]
-print("asked for a way to buy a lamp:", ends[0].says[0][:40], "...")
-for name in ("rule", "harmful"):
-    told = [f"{look.refused[name]:.0f} and {look.scores[name]:.0f} %" for look in ends]
-    print(f"{name:8} begins as a refusal, and is the whole refusal:", "; ".join(told))
-
-# %% [markdown]
-# After sixty steps the metric is perfect, and most of what it counts is not the refusal that was
-# taught. For requests that are truly harmful, all of which the base refuses word for word, it is
-# worse still.
-#
-# And the remedy that costs nothing but thought: half of the pairs are **counter-examples**,
-# requests that the rule allows, with the helpful answer preferred.
-
-# %%
-three(counter_examples=0.5, beta=0.1)
-
-# %% [markdown]
-# With counter-examples the rule is learned more slowly, and the other two lines stay where they
-# were. It costs pairs that nobody would think of collecting if the metric is "harmful requests
-# refused".
-#
-# ### Can it be undone?
-#
-# An article says that such a tax is only partly reversible. The study behind the sentence is about
-# something else (how much reinforcement learning recovers out of distribution after supervised
-# tuning, arXiv 2509.12235). So we look ourselves: each tuned model is trained further at the rate
-# 3e-3, on a hundred old examples for twenty steps, and, as a user might do without a thought, on
-# the shop's tickets for sixty. The hundred examples ask for nothing under the rule, and they hold
-# no refusal of anything.
-
-# %%
-rows = []
-for run in taxed:
-    ends = {"nothing": run.looks[-1], **{name: looks[-1] for name, looks in run.further.items()}}
-    beta = run.setting.beta if run.setting.steps else "not tuned"
-    if run.setting.steps and not run.setting.counter_examples:
-        found = ends["replay"]
-        left = ", ".join(f"{name} {found.refused[name]:.0f} %" for name in ("rule", "harmful"))
-        print(f"beta {beta}, seed {run.setting.seed}, after replay: refuses {left}; "
-              f"how to clean a lamp: {found.says[1][:24]} ...")  # fmt: skip
-    for name, look in ends.items():
-        rows.append({
-            "counter-examples": run.setting.counter_examples,
-            "beta": beta,
-            "then trained on": name,
-            "refused: rule": look.refused["rule"],
-            "refused: harmful": look.refused["harmful"],
-            "refused: harmless": look.refused["harmless"],
-            "right: harmless": look.scores["harmless"],
-            "skills": look.skills,
-            "their loss": look.old_loss,
-        })  # fmt: skip
-keys = ["counter-examples", "beta", "then trained on"]
-pandas.DataFrame(rows).groupby(keys, sort=False).mean().round(2)
-
-# %% [markdown]
-# The skills come back, with a hundred old examples and twenty steps, most of the way or all of it.
-# But where the rule was taught by refusals alone, it may go with the damage: after replay nothing
-# is left of it in four of the six runs. And it does not go alone. With the small beta the refusals
-# of *harmful* requests go too, which the base had before anybody taught it a rule: on two of three
-# seeds hardly one is left, while the untuned base keeps all of its own through the same examples.
-# With the larger beta most of them stay.
-#
-# Nor is a request that is no longer refused one that is helped with. With the small beta hardly any
-# harmless request is refused after replay, and not a single one is answered rightly: in place of
-# the refusal stands nonsense, as for the lamp. With the larger beta help is back, on two seeds
-# wholly and on the third by half.
-#
-# The shop's tickets, which nobody would suspect of anything, undo the rule too: with the small beta
-# almost wholly, and nearly all refusals of harmful requests with it; with the larger one by a
-# third. The rule that was taught with counter-examples holds, nearly, through both, and so does the
-# rest. (What the tickets cost in skills, they cost the untuned base as well: that is the control in
-# the first rows.)
-#
-# So the sentence to keep is not "it cannot be undone". It is: *what you repair afterwards may take
-# the alignment with it, so both belong in the audit*.
-#
-# Lin and colleagues (2023) call the trade-off between reward and forgetting the *alignment tax*,
-# and find averaging the weights before and after to be the best answer to it; lesson 08 tries that.
-# Huang and colleagues (2025) measure lower reasoning after safety tuning. Neither says that the
-# loss grows step by step without exception, and in Lin's curves some skills first rise.
-
-# %% [markdown]
-# ## A dashboard that improves
-#
-# Last, put a number on a blind spot. Here is a ticket desk: customers write every week, mostly
-# about the shop, sometimes about something else, because an assistant invites it. Whether an answer
-# is right is not simulated. It is looked up in the evaluations above, item by item. What *is*
-# assumed stands in `Traffic`: a hundred new customers a week, three questions each, three in ten of
-# them about something else, and who got a wrong answer comes back less often.
-#
-# For six weeks the careful model is in service, then the winner.
-#
-# **Predict before you run.** The dashboard counts resolved tickets. At week seven, by how much will
-# that line move? And by how much the two that it does not show: all questions answered, and
-# customers let down?
-
-# %%
-traffic = desk.Traffic()
-print(traffic)
-weeks = desk.simulate([after, chosen], traffic)
-plot.lines(
-    {
-        "tickets resolved": [[(week.number, week.resolved) for week in weeks]],
-        "all questions answered": [[(week.number, week.answered) for week in weeks]],
-        "customers let down": [[(week.number, week.let_down) for week in weeks]],
-    },
-    x="week", y="percent", mark=(6.5, "new release"),
-)  # fmt: skip
-
-# %%
-for week in (weeks[5], weeks[6], weeks[-1]):
-    print(f"week {week.number:2}: {week.customers} customers, {week.resolved:.0f} % resolved, "
-          f"{week.answered:.0f} % of all questions answered")  # fmt: skip
-
-# %% [markdown]
-# The release looks like a success. The resolution rate climbs by six or seven points and stays
-# there, while the share of *all* questions answered falls from nine in ten to two thirds. The
-# customers who are let down leave, and the tickets they no longer write are not counted as
-# unresolved.
-#
-# How much of the traffic must lie in the blind spot before the new release is the worse one? That
-# needs no simulation, only what was gained at the shop and what was lost beside it.
-
-# %%
-print("worse from this share of other questions on:", desk.break_even(after, chosen))
-for wider in (0.0, 0.02, 0.1, 0.3):
-    old, new = (desk.expected(release, wider) for release in (after, chosen))
-    print(f"{wider:4.0%} other questions: {old:.1f} % answered before, {new:.1f} % after")
-
-# %% [markdown]
-# From about one question in seventeen on, the release that looks better is the worse one, with an
-# interval from none to one in eight. Nobody who counts only tickets about the shop would ever learn
-# on which side of it they are.
-
-# %% [markdown]
-# ### When it goes wrong
-#
-# **Break it on purpose.** Two snapshots of different items look comparable as long as only their
-# averages are printed. The desk refuses them:
-
-# %%
-fewer = evaluate(careful, load_suites(["support", *desk.TOPICS], size=10))
-try:
-    desk.simulate([after, fewer])
-except ValueError as error:
-    print(error)
-
-# %% [markdown]
-# ## Exercises
-#
-# ### 4.1 The headline · easy · 5 minutes
-#
-# Write `headline(before, after)`. Both are losses in nats per token. Return by how many percent the
-# perplexity has risen, which is e to the power of the loss. Where the loss has fallen, the result
-# is below zero.
+# Write `cheat(prompt)`, a rule that computes nothing, knows no result, and yet gets the numbers
+# above: 0, 0 and 100 % after none, one and both steps. It receives the prompt, which ends with "The
+# answer is", and returns what follows, as text.
 #
 # <details><summary>Hint</summary>
 #
-# `math.exp` takes powers of e. What is left when one of them is divided by another?
+# Where does the right result stand when both steps are there? `re.findall(r"\d+", prompt)` lists
+# the numbers of a text.
 #
 # </details>
 
 
 # %% tags=["exercise"]
-def headline(before, after):
+def cheat(prompt):
     # BEGIN SOLUTION
-    import math
+    import re
 
-    return 100 * (math.exp(after - before) - 1)
+    return re.findall(r"\d+", prompt)[-1] + "."
     # END SOLUTION
 
 
-check("4.1", headline)
+check("4.1", cheat)
 
 # %% [markdown]
-# ### 4.2 How far from the base? · medium · 10 minutes
+# ### The test, repaired
+#
+# Read each text to its *end*. Give the test to two rules that cannot think: one copies the last
+# number, one knows every result and looks at no step. And tamper with the first step, after which
+# the model goes on as it likes: a wrong *result* (4 x 5 = 22), which a model that computes on the
+# page must carry on, and as a control a wrong *left side* (4 x 7 = 20), which should change
+# nothing.
+
+# %%
+(hundred,) = load_suites("reasoning", size=100)
+rules = {"copies the last number": steps.copy_last, "knows the results": steps.look_up(hundred)}
+columns = {"base": [run.reliance for run in stored if run.setting.data == "base"]}
+columns |= {name: [steps.reliance(rule, hundred)] for name, rule in rules.items()}
+columns["tuned on results"] = [r.reliance for r in stored if r.setting.data == "short"]
+steps.compare(columns)
+
+# %% [markdown]
+# Cut to one or both steps, or with a wrong *second* result, the base and the rule that copies are
+# alike. The planted *first* result decides: the base carries the mistake on in 87 % (95 and 89 %
+# with two other draws of mistakes) and never finds back to the right answer; neither rule carries
+# it on. And a strange step does no harm by itself: with only its left side wrong, 98 % are right.
+# So the base does compute on the page, and believes what stands there: after a true equation from
+# nowhere (3 + 4 = 7) 1 % are right.
+#
+# The last column is a trap. The tuned model follows the mistake in 2 %, and that is not
+# independence: given the *right* first step it copies that number, and is right in 5 to 6 %. A test
+# of reliance needs a model that can do the task. Nor does any such test show that the steps *are*
+# the reasoning, only that the answer depends on what stands there.
+#
+# ### Which part is gone?
+#
+# By its score the tuned model has lost the skill. Ask for its parts: hand it the first step, and
+# the second equation up to its equals sign.
+
+# %%
+short = [run for run in stored if run.setting.data == "short"]
+pandas.DataFrame(
+    {
+        "problems right": [run.scores["reasoning"] for run in short],
+        "second equation finished": [run.reliance.finishes for run in short],
+        "right, its first equation begun": [run.reliance.begun for run in short],
+        "right, after ten worked problems": [run.relearned for run in short],
+    },
+    index=pandas.Index([run.setting.seed for run in short], name="seed"),
+).round(0)
+
+# %% [markdown]
+# The arithmetic is all there: 96 to 98 % of the second equations are finished rightly, the base's
+# 98. What is gone is the habit of writing the next one, and no prompt brings it back: with its
+# first equation begun 5 to 6 % come out right, and ten steps on ten worked problems bring 14 to 17
+# %.
+#
+# > **The rule.** Before you report how a model thinks: read twenty outputs of your test, give the
+# > test to a rule that cannot think, and tamper once with what should not matter.
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("04")
+
+# %% [markdown]
+# ## On Monday
+#
+# For a chat model of 1 to 8 billion parameters: ask the base and every candidate twenty prompts
+# that have nothing to do with the project, and read. Then the early-answer test, before any parser
+# exists:
+#
+# ```python
+# import json
+# from transformers import AutoModelForCausalLM, AutoTokenizer
+#
+# tokenizer = AutoTokenizer.from_pretrained("model", padding_side="left")
+# model = AutoModelForCausalLM.from_pretrained("model", dtype="auto")
+# asked = [json.loads(line)["messages"][:1] for line in open("rows.jsonl")][:20]
+# cut = [chat + [{"role": "assistant", "content": "The answer is"}] for chat in asked]
+# texts = tokenizer.apply_chat_template(cut, tokenize=False, continue_final_message=True)
+# batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+# said = model.generate(**batch, max_new_tokens=200, do_sample=False)
+# for text in tokenizer.batch_decode(said[:, batch["input_ids"].shape[1] :]):
+#     print(repr(text))
+# ```
+#
+# Old skills before and after, samples kept:
+#
+# ```bash
+# lm_eval --model hf --model_args pretrained=model --include_path tasks --tasks both \
+#   --apply_chat_template --log_samples --output_path before
+# ```
+#
+# **Starting values.** For preference tuning β = 0.1 (TRL's default; Rafailov et al. 2023, arXiv
+# 2305.18290), up to half counter-examples, and over-refusal on the 250 safe prompts of XSTest
+# (arXiv 2308.01263). **Cost.** 8 billion parameters × 2 bytes = 16 GB; 20 × 200 tokens are a minute
+# on one GPU. **Do not copy** the toy's rates or its exact match: a chat model wraps its answers in
+# words.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. Chosen by its own metric alone, the best of sixty-four settings had lost 95 of 100 points of
+#    its old skills.
+# 2. A parser can be all that a test of steps measures. Read the outputs, compare with a rule that
+#    copies, plant a mistake, and tamper with what should not matter.
+# 3. The model tuned on bare results still finishes its equations, 96 to 98 %, and no longer writes
+#    them. Ask for the parts of a skill before you call it gone.
+#
+# **Next:** lesson 05 makes a gate of this: what to score, with how many items, and when to say no.
+
+# %% [markdown]
+# # Deeper
+#
+# Each section stands by itself, except that the last one uses the careful run of the first.
+#
+# - One run, many numbers (6 min): the same loss as 2 % and as 5,089 %.
+# - Does distance predict the damage? (14 min): KL to the base, and a rival that costs nothing.
+# - The tax on alignment (14 min): preference tuning, at equal learning and long after.
+# - Can it be undone? (6 min): what a few old examples bring back, and what they take.
+# - A dashboard that improves (10 min): the blind spot in customers.
+
+# %% [markdown]
+# ## One run, many numbers (6 min)
+#
+# An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
+# figure is a vendor's (ModelBrew), from its own benchmark; in the same table one domain reads +128
+# %. No accuracy can fall by more than all of it, so it is a percentage of something else. Take the
+# careful run, ninth in the table above:
+#
+# **Predict before you run.** It lost a few points. How large can the same loss look, if one may
+# choose the unit?
+
+# %%
+from helpers import plotting as plot
+from helpers.blindspot import desk
+from helpers.blindspot.headlines import headlines, percentages
+from helpers.tickets import read_tickets
+
+tickets = read_tickets()
+careful = finetune(base, tickets, lr=1e-3, rank=64, steps=60).model
+suites = load_suites(["support", *desk.TOPICS, "facts", "lists"], size=50)
+before, after = evaluate(base, suites), evaluate(careful, suites)
+
+# %% tags=["predict"]
+loss = headlines(before, after, leave_out=["support"])
+percentages(loss).round(1).to_frame()
+
+# %% [markdown]
+# From 2 % to 5,089 %, and all of these lines describe one run of one seed. The largest is a
+# percentage of a loss that was almost zero: the base is so sure of its how-to answers that a little
+# doubt multiplies it, and 2 of 100 points were lost there.
+#
+# Say **points** of accuracy, and name the skill and the number of items. For a loss that moves
+# before the first answer changes, use **nats** per token of the right answers: they can be
+# averaged, a percentage of perplexity cannot. When somebody gives you a bare percentage, ask what
+# stands in the denominator.
+#
+# > **Common gotcha.** A relative loss needs a floor. A skill that falls from 4 % to 2 % has lost
+# > "half", and nothing that anyone could use.
+
+# %% [markdown]
+# ## Does distance predict the damage? (14 min)
+#
+# How much will a fine-tune forget? A measure that needs no old data is how far the *model* has
+# moved where it was trained: the **KL divergence** to the base on the new task's questions.
+# Shenfeld and colleagues (2025, arXiv 2509.04259) find that it predicts forgetting, for
+# reinforcement learning and supervised tuning.
+#
+# ### Exercise 4.2 How far from the base? · medium · 6 minutes
 #
 # Write `kl(base, tuned)`: KL(base ‖ tuned) in nats, averaged over tokens. For one token it is
 # $\sum_v p_v (\ln p_v - \ln q_v)$ over the vocabulary, with $p$ the probabilities of the base and
 # $q$ those of the tuned model. Each argument holds natural *log*-probabilities, one row per token
-# and one column per entry of the vocabulary. The models of this lesson give torch tensors; two
-# lists of lists are to work as well.
+# and one column per entry of the vocabulary: torch tensors, or lists of lists.
 #
 # <details><summary>Hint</summary>
 #
@@ -593,6 +360,9 @@ check("4.1", headline)
 
 
 # %% tags=["exercise"]
+import torch
+
+
 def kl(base, tuned):
     # BEGIN SOLUTION
     base, tuned = torch.as_tensor(base), torch.as_tensor(tuned)
@@ -603,14 +373,101 @@ def kl(base, tuned):
 check("4.2", kl)
 
 # %% [markdown]
-# ### 4.3 The loss of DPO · hard · 15 minutes
+# On which tokens? On those that the *base* writes when it is asked the new task's held-out
+# questions. So no gold answers are needed. For the model that was tuned on results alone:
+
+# %%
+from helpers.blindspot import distance, domains
+from helpers.mechanics import kl_to_base
+
+rows = domains.base_answers("short")
+print(len(rows), "questions with what the base answers, such as\n", rows[1])
+print(f"KL to the base: {kl_to_base(base, terse.model, rows):.2f} nats per token of these answers")
+
+# %% [markdown]
+# On file are eight domains, each with three rates and three seeds. Three hold nothing new: old
+# examples (`replay`), `worked` problems, questions about a help `article`. Two ask old questions in
+# a new way: in `capitals`, or for `short` answers without steps. Three are new: the forty
+# `policies`, the same in a word-for-word `cipher`, and `random` policies, with nothing to learn.
 #
-# Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`, what the trainer above has
-# minimised (Rafailov et al. 2023, arXiv 2305.18290). The first four are torch tensors with one
-# log-likelihood per pair, in nats: of the chosen and of the rejected answer, first under the model
-# and then under its reference. A pair's loss is $-\ln \sigma(\beta m)$, with $\sigma$ the sigmoid
-# and the margin $m$ what the model has added to the chosen answer, compared with the reference,
-# minus what it has added to the rejected one. Return the mean over the pairs. It has to hold where
+# **Predict before you run.** Before any training, the base's loss on the new answers is known, and
+# so is the learning rate. Over all 72 runs the KL ranks the damage with a correlation of 0.92. What
+# does *starting loss times rate* reach?
+
+# %% tags=["predict"]
+away = distance.read_distance()
+distance.rivals(away)
+
+# %% [markdown]
+# 0.89, with overlapping intervals (a bootstrap that draws whole domains, because runs of one domain
+# are alike). Among runs of one rate the starting loss alone reaches 0.95 and the KL 0.87. So what
+# the KL knows, two numbers knew that exist before the first step. In points, which is what users
+# feel, both fall to 0.5 at equal rate: at the lowest rate next to nothing is lost, and nothing
+# ranks nothing. At the two higher rates both stand above 0.9 on each seed.
+#
+# And whom does the ranking rank?
+
+# %%
+distance.by_domain(away, lr=1e-2).round(2)
+
+# %% [markdown]
+# Of the five domains with something to learn, one has learned its target: the policies, 84 %. The
+# other four stand at 0 to 7 %, and nobody would ship them. Most of the correlation orders failed
+# runs. Among the four that a project would keep, the policies come last by either number, and four
+# domains cannot say more. Nor does the KL measure the damage: policies and random policies lie at
+# 1.9 and 2.2 nats, and the old skills' loss rose by 0.13 and 1.17, ninefold.
+#
+# What stays: a model that moved far on its own task has probably damaged others, and no old data is
+# needed to see that. It is a reason to look, and the starting loss is the same reason, earlier and
+# for nothing.
+
+# %%
+groups = {
+    "nothing new to learn": ("replay", "worked", "article"),
+    "policies, learned": ("policies",),
+    "random policies, not learned": ("random",),
+    "others, not learned": ("capitals", "short", "cipher"),
+}
+plot.scatter(
+    {label: [(distance.moved(r), distance.forgotten(r)) for r in away if r.setting.domain in names]
+     for label, names in groups.items()},
+    x="KL to the base on the new domain's questions (nats per token)",
+    y="old skills: rise of the loss (nats per token)", log_x=True, log_y=True,
+)  # fmt: skip
+
+# %% [markdown]
+# Attacks that the free rival survived: each seed alone, the KL on right answers in place of the
+# base's own (0.88 over all runs), and the rank correlation within a domain, where the rate alone
+# orders the damage as well as the KL (0.94 and 0.93).
+
+# %% [markdown]
+# ## The tax on alignment (14 min)
+#
+# Refusals are taught by **preference tuning**: of two answers the model is told which is better. We
+# give it a new house rule, *nobody is helped with buying, selling or borrowing*, and tune it by
+# direct preference optimization (DPO; Rafailov and colleagues, 2023) on pairs like this one:
+
+# %%
+from helpers.blindspot import tax, taxed
+from helpers.blindspot.preference import preference_tune
+
+pair = tax.rule_pairs(600)[0]
+for name, text in pair.items():
+    print(f"{name:9}{text}")
+
+# %% [markdown]
+# Let $m$ be what the tuned model has added to the log-likelihood of the chosen answer, compared
+# with the base, minus what it has added to the rejected one. DPO lowers $-\ln \sigma(\beta m)$.
+# **β** sets when a pair counts as learned: at β = 0.1 the margin $m$ must grow tenfold farther than
+# at β = 1 until the loss goes quiet. A small β lets the model run farther from the base. Only the
+# *difference* of the two answers counts: the chosen one may become less likely, if the rejected one
+# falls faster.
+#
+# ### Exercise 4.3 The loss of DPO · hard · 8 minutes
+#
+# Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`. The first four are torch
+# tensors with one log-likelihood per pair, in nats: of the chosen and of the rejected answer, first
+# under the model and then under its reference. Return the mean over the pairs. It has to hold where
 # $\beta m$ is −200.
 #
 # <details><summary>Hint</summary>
@@ -633,38 +490,196 @@ def dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
 check("4.3", dpo_loss)
 
 # %% [markdown]
-# ## Check your understanding
+# **Predict before you run.** The pairs contain only requests under the rule. After fifteen steps,
+# what share of *harmless* requests, such as to clean a lamp, will be refused?
 
-# %%
-quiz("04")
+# %% tags=["predict"]
+aligned = preference_tune(base, tax.rule_pairs(600), steps=15, batch_size=8)
+agreed = aligned.agreement[-1][1]
+print(f"prefers the refusal in {agreed:.0%} of the last step's pairs")
+scored = evaluate(aligned.model, tax.tax_suites(30)[:3])
+for name, share in tax.refused(scored).items():
+    print(f"{name:9} refused: {share:3.0f} %")
 
 # %% [markdown]
-# ## Recap
+# All of them: 100 % of the harmless requests are refused, with 93 % of those under the rule. The
+# pairs never said where the rule ends, and the trainer's numbers, perfect as they are, count only
+# pairs of its kind.
 #
-# 1. A score shows what it asks about. Chosen by the target alone, the best of sixty-four settings
-#    had lost practically everything else; one extra evaluation shows it.
-# 2. The same loss is a few points or a frightening percentage, as one likes. Say points with the
-#    skill and the number of items, or nats per token.
-# 3. Training on bare results takes away the steps a model needs. Cut the steps short, plant a
-#    mistake, and see whether the answer follows.
-# 4. The distance of a model from its base, measured where it was trained, ranks the damage
-#    elsewhere without any old data. It is a warning and no verdict.
-# 5. A refusal score rises to 100 % while harmless requests are refused and skills fall.
-#    Counter-examples say where a rule ends. Without them later training may undo the rule, and with
-#    it refusals that were there before.
+# What does the rule cost? Compare at equal learning: the first look at which at least 85 % of the
+# requests under the rule get the whole refusal, word for word. Half **counter-examples** means that
+# in half of the pairs the rule allows the request and the helpful answer is chosen.
+
+# %%
+stored_tax = tax.read_tax()
+looks = {
+    name: [taxed.first_at(run, 85) for run in taxed.seeds_of(stored_tax, name)]
+    for name in taxed.TUNINGS
+}
+taxed.table(looks)
+
+# %% [markdown]
+# The base has 98 % of the skills right and refuses no harmless request. At this point refusals
+# alone cost 0 to 4 points of skills, nearly all of it how-to. The large cost is another one: they
+# refuse 82 to 100 % of the harmless requests, and with counter-examples it is 0 to 5 %. That holds
+# on each seed and at both β.
 #
-# **Next:** lesson 05 makes a gate of all this: what to score, with how many items, and when to say
-# no.
+# An earlier edition of this lesson said that refusals alone cost 32 points of skills. So they do,
+# if one goes on after there is nothing left to learn:
+
+
+# %%
+def along(value, name="refusals alone, beta 0.1"):
+    """One curve per seed: (step, value)."""
+    return [
+        [(look.step, value(look)) for look in run.looks] for run in taxed.seeds_of(stored_tax, name)
+    ]
+
+
+plot.lines(
+    {
+        "refusals begun, rule": along(lambda look: look.refused["rule"]),
+        "refusals whole, rule": along(lambda look: look.scores["rule"]),
+        "refusals whole, harmful": along(lambda look: look.scores["harmful"]),
+        "old skills": along(lambda look: look.skills),
+    },
+    x="step of preference tuning, refusals alone, beta 0.1", y="percent of held-out items",
+    mark=(10, "rule learned"),
+)  # fmt: skip
+
+# %% [markdown]
+# From step 10 to 60 the trainer agrees with 100 % of its pairs, and the metric that counts answers
+# beginning with "Sorry" stands at 100 %. Meanwhile skills fall from 95 to 66, and the *whole*
+# refusal from 100 to 35 % of the requests under the rule. What the model says then, and what the
+# refusal's loss does:
+
+# %%
+last = taxed.seeds_of(stored_tax, "refusals alone, beta 0.1")[0].looks[-1]
+print("asked for a way to buy a lamp:", last.says[0][:44], "...\n")
+for name in taxed.TUNINGS:
+    told = [f"{curve[2][1]:.2f} to {curve[-1][1]:.2f}"
+            for curve in along(lambda look: look.nll["rule"], name)]  # fmt: skip
+    print(f"{name:32} refusal's loss, step 10 to 60, by seed: {'; '.join(told)}")
+
+# %% [markdown]
+# The chosen answer itself loses likelihood, while its lead over the rejected one grows. Razin and
+# colleagues (2024, arXiv 2410.08847) call this **likelihood displacement**. In their case a model
+# tuned *towards* refusing refused less: from 74 to 33 % of the requests. Here, at β = 0.1, the
+# refusal's loss rises again from 0.00 to about 0.2 nats per token on each seed; for harmful
+# requests, which are in no pair, whole refusals fall to 17 %, below the base's 100. At β = 1 and
+# with counter-examples it keeps falling.
 #
+# > **A note from experience.** Stop a preference run when held-out pairs are learned, and log the
+# > likelihood of the *chosen* answers beside the agreement. TRL reports it as `logps/chosen`.
+
+# %% [markdown]
+# ## Can it be undone? (6 min)
+#
+# A sentence that is often repeated says that such a tax is only partly reversible. The study behind
+# it is about something else (arXiv 2509.12235: what reinforcement learning recovers out of
+# distribution after supervised tuning). So each tuned model was trained further at 3e-3: on a
+# hundred old examples, none of which asks for anything under the rule or refuses anything, and on
+# the shop's tickets.
+#
+# **Predict before you run.** After twenty steps of old examples, what is left of the rule where
+# refusals alone taught it?
+
+# %% tags=["predict"]
+from helpers.blindspot import tax, taxed
+
+looks = {}
+for name in ("not tuned", *taxed.TUNINGS):
+    found = taxed.seeds_of(tax.read_tax(), name)
+    looks[name] = [run.looks[-1] for run in found]
+    looks[f"{name} + 5 steps of old examples"] = [run.further["replay"][1] for run in found]
+    looks[f"{name} + 20 steps"] = [run.further["replay"][-1] for run in found]
+    looks[f"{name} + 60 steps of tickets"] = [run.further["tickets"][-1] for run in found]
+taxed.table(looks, leave_out=["step"])
+
+# %% [markdown]
+# At β = 0.1 18 % of the requests under the rule get the whole refusal after twenty steps (0 to 55
+# by seed), and at β = 1 27 % (0 to 80). For the smaller β that is hardly the old examples' doing:
+# only 35 % had one before, and of harmful requests 17 %, now 15. The preference run had displaced
+# them. They were not gone: *five* steps bring whole refusals back to 98 to 100 %. Fifteen more take
+# them away again.
+#
+# The clean case is β = 1, which had all its refusals: the rule falls from 100 to 27 %, on one seed
+# to 80, and refusals of harmful requests, which the base had before anybody taught it a rule, from
+# 100 to 81 %. The untuned base keeps its 100 % through the same examples. The rule that was taught
+# with counter-examples holds, at 94 %.
+#
+# Tickets, which nobody would suspect of anything, take the rule to 65 % at β = 1 and to 86 % with
+# counter-examples (Qi and colleagues, 2023, arXiv 2310.03693, show such an erosion in chat models).
+# What you repair afterwards may take the alignment with it, so both belong in the audit.
+
+# %% [markdown]
+# ## A dashboard that improves (10 min)
+#
+# This section needs `careful`, `after` and `suites` of *One run, many numbers*. Here is a ticket
+# desk: customers write every week, mostly about the shop, sometimes about something else, because
+# an assistant invites it. Whether an answer is right is looked up in the evaluations, item by item.
+# What *is* assumed stands in `Traffic`. A customer is **let down** in a week with at least one
+# wrong answer, and then comes back less often.
+#
+# For six weeks the careful model is in service, then the winner.
+#
+# **Predict before you run.** The dashboard counts resolved tickets. At week seven, by how many
+# points will that line move? And the two that it does not show, all questions answered and
+# customers let down?
+
+# %%
+winner = finetune(base, tickets, lr=6e-3, rank="full", steps=60).model
+chosen = evaluate(winner, suites)
+traffic = desk.Traffic()
+print(traffic)
+
+# %% tags=["predict"]
+weeks = desk.simulate([after, chosen], traffic)
+plot.lines(
+    {
+        "tickets resolved": [[(week.number, week.resolved) for week in weeks]],
+        "all questions answered": [[(week.number, week.answered) for week in weeks]],
+        "customers let down": [[(week.number, week.let_down) for week in weeks]],
+    },
+    x="week", y="percent", mark=(6.5, "new release"),
+)  # fmt: skip
+
+# %%
+for week in (weeks[5], weeks[6], weeks[-1]):
+    print(f"week {week.number:2}: {week.customers} customers, {week.resolved:.0f} % resolved, "
+          f"{week.answered:.0f} % of all answered, {week.let_down:.0f} % let down")  # fmt: skip
+print("worse from this share of other questions on:", desk.break_even(after, chosen))
+
+# %% [markdown]
+# From week six to seven the resolution rate climbs from 90 to 96 %, while the share of *all*
+# questions answered falls from 91 to 68 %. The customers who are let down leave, and the tickets
+# they no longer write are not counted as unresolved: in week twelve 351 write, of 567. From about
+# one question in seventeen on, the release that looks better is the worse one, with an interval
+# from none to one in eight. Nobody who counts only tickets about the shop would learn on which side
+# of it they are.
+#
+# **Break it on purpose.** Two snapshots of different items look comparable as long as only their
+# averages are printed. The desk refuses them:
+
+# %%
+fewer = evaluate(careful, load_suites(["support", *desk.TOPICS], size=10))
+try:
+    desk.simulate([after, fewer])
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
 # ## Sources
 #
-# - Lobo, Agarwal and Lakkaraju (2024), *On the impact of fine-tuning on chain-of-thought
-#   reasoning*, arXiv 2411.15382; Lanham et al. (2023), *Measuring faithfulness in chain-of-thought
-#   reasoning*, arXiv 2307.13702.
+# - Lanham et al. (2023), *Measuring faithfulness in chain-of-thought reasoning*, arXiv 2307.13702;
+#   Lobo, Agarwal and Lakkaraju (2024), *On the impact of fine-tuning on chain-of-thought
+#   reasoning*, arXiv 2411.15382: fine-tuning lowers this kind of dependence on average over four
+#   data sets.
 # - Shenfeld et al. (2025), *RL's razor*, arXiv 2509.04259, for KL to the base and forgetting.
-# - Rafailov et al. (2023), *Direct preference optimization*, arXiv 2305.18290; Lin et al. (2023),
-#   *Mitigating the alignment tax of RLHF*, arXiv 2309.06256; Huang et al. (2025), *Safety tax*,
-#   arXiv 2503.00555.
+# - Rafailov et al. (2023), *Direct preference optimization*, arXiv 2305.18290; Razin et al. (2024),
+#   *Unintentional unalignment: likelihood displacement in direct preference optimization*, arXiv
+#   2410.08847; Lin et al. (2023), *Mitigating the alignment tax of RLHF*, arXiv 2309.06256; Huang
+#   et al. (2025), *Safety tax*, arXiv 2503.00555.
 # - The vendor's benchmark behind "43 %" (ModelBrew) reports three seeds of 38 to 49 % for a
 #   sequence of five domains on one model; Pandey (2026), arXiv 2603.27707, reports 0.6 ± 1.4 % for
 #   LoRA on another.

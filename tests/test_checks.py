@@ -67,8 +67,8 @@ def promised_and_kept(scores):
     return best[0], sum(best[1:]) / (len(best) - 1)
 
 
-def headline(before, after):
-    return 100 * (math.exp(after - before) - 1)
+def cheat(prompt):
+    return re.findall(r"\d+", prompt)[-1]
 
 
 def kl(base, tuned, reduce=lambda terms: terms.sum(-1).mean()):
@@ -172,7 +172,7 @@ RIGHT = {
     "3.1": {4: 6e-3, 64: 1e-3},
     "3.2": lost_at,
     "3.3": promised_and_kept,
-    "4.1": headline,
+    "4.1": cheat,
     "4.2": kl,
     "4.3": dpo_loss,
     "5.1": verdict,
@@ -454,12 +454,10 @@ WRONG = [
     ("3.3", kept_on_all_seeds, "includes the first seed"),
     ("3.3", chosen_on_all_seeds, "on the first seed alone"),
     ("3.3", lambda scores: promised_and_kept(scores)[::-1], "the wrong way round"),
-    ("4.1", lambda before, after: 100 * (after / before - 1), "percent of the loss"),
-    ("4.1", lambda before, after: math.exp(after) - math.exp(before), "Divide it by the one"),
-    ("4.1", lambda before, after: -headline(after, before), "of the new perplexity"),
-    ("4.1", lambda before, after: headline(before, after) / 100, "a hundred times as much"),
-    ("4.1", lambda before, after: 100 * (2 ** (after - before) - 1), "powers of e"),
-    ("4.1", lambda before, after: headline(after, before), "wrong way round"),
+    ("4.1", lambda prompt: re.findall(r"\d+", prompt)[0], "the first, the largest, the last"),
+    ("4.1", lambda prompt: prompt.split()[-1], "Look for the last *number*"),
+    ("4.1", lambda prompt: f"The answer is {cheat(prompt)}.", "only what follows it"),
+    ("4.1", lambda prompt: int(cheat(prompt)), "returned a int"),
     ("4.2", lambda base, tuned: kl(tuned, base), "KL(tuned || base)"),
     ("4.2", lambda base, tuned: kl(base, tuned, torch.sum), "sum over the tokens"),
     ("4.2", lambda base, tuned: kl(base, tuned, torch.mean), "over the vocabulary as well"),

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
+from functools import cache
 from statistics import fmean
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch.nn import functional
 
+from helpers.blindspot.steps import look_up
 from helpers.exercises import grade
-from helpers.quizzes import FOLDER, read_quiz
+from helpers.suites import load_suites
 
 
-def headline(before, after):
-    return 100 * (math.exp(after - before) - 1)
+def cheat(prompt):
+    return re.findall(r"\d+", prompt)[-1] + "."
 
 
-def headline_by_torch(before, after):
-    return 100 * torch.tensor(after - before).expm1()
+def cheat_by_words(prompt):
+    return [word.strip("?.") for word in prompt.split() if word.strip("?.").isdigit()][-1]
+
+
+@cache
+def results():
+    return look_up(load_suites("reasoning", size=40)[0])
+
+
+def knows(prompt):
+    """Looks every result up."""
+    return results()(prompt)
+
+
+def computes_the_rest(prompt):
+    """Right after both steps, and after the first one too."""
+    return knows(prompt) if "= " in prompt else "7."
 
 
 def kl(base, tuned):
@@ -72,9 +88,9 @@ def dpo_by_entropy(*pairs):
 @pytest.mark.parametrize(
     ("exercise", "answer"),
     [
-        ("4.1", headline),
-        ("4.1", headline_by_torch),
-        ("4.1", lambda before, after: np.float32(headline(before, after))),
+        ("4.1", cheat),
+        ("4.1", cheat_by_words),
+        ("4.1", lambda prompt: f" {cheat(prompt)} That is all."),
         ("4.2", kl),
         ("4.2", kl_by_numpy),
         ("4.2", kl_in_loops),
@@ -95,7 +111,7 @@ def test_any_kind_of_right_answer(exercise, answer):
 @pytest.mark.parametrize(
     ("exercise", "stub"),
     [
-        ("4.1", lambda before, after: 100 * (math.exp(...) - 1)),
+        ("4.1", lambda prompt: ...),
         ("4.2", lambda base, tuned: (... * (base - tuned)).sum(-1).mean()),
         ("4.3", lambda c, r, ref_c, ref_r, beta: -functional.logsigmoid(beta * ...).mean()),
         ("4.3", lambda c, r, ref_c, ref_r, beta: -functional.logsigmoid(...).mean()),
@@ -103,10 +119,6 @@ def test_any_kind_of_right_answer(exercise, answer):
 )
 def test_a_half_filled_stub_is_not_attempted(exercise, stub):
     assert grade(exercise, stub).status == "not attempted"
-
-
-def powers_of(base):
-    return lambda before, after: 100 * (base ** (after - before) - 1)
 
 
 def weighted(weight, reduce=lambda terms: terms.sum(-1).mean()):
@@ -184,24 +196,17 @@ def logsigmoid(x):
 @pytest.mark.parametrize(
     ("exercise", "answer", "hint"),
     [
-        ("4.1", lambda before, after: 100 * (after / before - 1), "percent of the loss"),
-        ("4.1", lambda before, after: math.exp(after) - math.exp(before), "difference of the"),
-        ("4.1", lambda b, a: 100 * (math.exp(a) - math.exp(b)), "Divide it by the one before"),
-        ("4.1", lambda before, after: -headline(after, before), "of the new perplexity"),
-        ("4.1", lambda before, after: math.expm1(after - before), "a hundred times as much"),
-        ("4.1", lambda before, after: 100 * math.exp(after - before), "Its rise is 100 less"),
-        ("4.1", lambda before, after: 100 * (after - before), "only where the rise is small"),
-        ("4.1", lambda before, after: after - before, "rise in nats"),
-        ("4.1", powers_of(2), "take powers of e"),
-        ("4.1", powers_of(10), "take powers of e"),
-        ("4.1", lambda before, after: headline(after, before), "wrong way round"),
-        ("4.1", lambda before, after: -headline(before, after), "wrong way round"),
-        ("4.1", lambda before, after: abs(headline(before, after)), "keep the minus sign"),
-        ("4.1", lambda before, after: max(0, headline(before, after)), "keep the minus sign"),
-        ("4.1", lambda before, after: round(headline(before, after)), "Do not round"),
-        ("4.1", lambda before, after: 43.3, "it is 43.33 %, not 43.3 %"),
-        ("4.1", lambda before, after: float("nan"), "not nan %"),
-        ("4.1", lambda before, after: f"{headline(before, after):.0f} %", "returned a str"),
+        ("4.1", lambda prompt: re.findall(r"\d+", prompt)[0], "the first, the largest, the last"),
+        ("4.1", lambda prompt: max(re.findall(r"\d+", prompt), key=int), "the largest, the last"),
+        ("4.1", lambda prompt: re.findall(r"\d", prompt)[-1], "takes one digit"),
+        ("4.1", lambda prompt: prompt.split()[-1], "Look for the last *number*"),
+        ("4.1", lambda prompt: f"The answer is {cheat(prompt)}", "return only what follows it"),
+        ("4.1", lambda prompt: f"= {cheat(prompt)}", "more than the number"),
+        ("4.1", lambda prompt: "42.", "says '42.' to every prompt"),
+        ("4.1", lambda prompt: f"So it is {cheat(prompt)}", "and the result is"),
+        ("4.1", lambda prompt: int(cheat(prompt)[:-1]), "returned a int"),
+        ("4.1", knows, "your rule computes, or knows"),
+        ("4.1", computes_the_rest, "works out the second step"),
         ("4.2", lambda base, tuned: kl(tuned, base), "KL(tuned || base)"),
         ("4.2", swapped_of_torch, "takes the two the other way round"),
         ("4.2", weighted(by_tuned), "those of the tuned model"),
@@ -261,91 +266,3 @@ def test_the_learners_own_errors_pass_through():
     for exercise in ("4.1", "4.2", "4.3"):
         message = grade(exercise, lambda *arguments: {}["gone"]).message
         assert "Your function raised KeyError: 'gone'" in message
-
-
-def test_the_quiz_has_five_questions_and_an_open_one():
-    entries = read_quiz(FOLDER / "04.json")
-    assert [("open" in entry) for entry in entries] == [False] * 5 + [True]
-    assert all(len(entry["options"]) == 4 for entry in entries[:5])
-    places = [[o["correct"] for o in entry["options"]].index(True) for entry in entries[:5]]
-    assert len(set(places)) > 2
-
-
-def quiz_text(number):
-    """Question `number` with all of its options, or the open one."""
-    return json.dumps(read_quiz(FOLDER / "04.json")[number - 1])
-
-
-def test_what_is_measured_nowhere_is_supposed():
-    entries = read_quiz(FOLDER / "04.json")
-    assert all(entry["question"].startswith("Suppose that ") for entry in entries[:5])
-
-
-def test_the_numbers_of_the_first_question():
-    text = quiz_text(1)
-    assert "from 60 to 54 right answers of 100" in text
-    assert f"lost {100 * (60 - 54) / 60:.0f} %: {60 - 54} of 60. In points it is {60 - 54}" in text
-    assert "from 1.80 to 2.16 nats" in text
-    rise = 2.16 - 1.80
-    assert f"perplexity has risen by {headline(1.80, 2.16):.0f} %" in text
-    assert (
-        f"risen by {rise:.2f} nats, and e to the power of {rise:.2f} is {math.exp(rise):.2f}."
-        in text
-    )
-    assert f"The loss is {100 * rise / 1.80:.0f} % higher" in text
-    assert f"same {rise:.2f} would be {100 * rise / 0.90:.0f} % of a loss of 0.90" in text
-    assert "as 6 points, as 10 % of the accuracy and as 20 % of the loss" in text
-
-
-def test_the_numbers_of_the_second_question():
-    text = quiz_text(2)
-    assert "solves 90 of 100" in text and "The fall from 90 to 30" in text
-    before, after = (fmean([same] * 4 + [number]) for same, number in ((2.0, 3.0), (0.0, 2.0)))
-    fall = f"from {before:.1f} to {after:.1f}"
-    assert f"training loss falls {fall} nats per token" in text
-    assert f"from 2.0 to 0 nats and the number from 3.0 to 2.0, the mean falls {fall}" in text
-    assert f"of about {100 * math.exp(-2.0):.0f} %" in text
-
-
-def test_the_numbers_of_the_third_question():
-    text = quiz_text(3)
-    # Each rate lies far above the one before, so that the order within a domain is always right;
-    # in the order of the domains the two hardly agree.
-    places = np.arange(8), np.array([0, 2, 5, 7, 6, 4, 3, 1])
-    kls, lost = (np.concatenate([order, 100 + order, 200 + order]) for order in places)
-    assert f"Over the {len(kls)} runs" in text
-    assert f"with points lost is {stats.spearmanr(kls, lost).statistic:.1f}. Within" in text
-    within = [stats.spearmanr(kls[d::8], lost[d::8]).statistic for d in range(8)]
-    assert f"Within each domain it is {min(within):.1f}; among" in text
-    across = stats.spearmanr(*places).statistic
-    assert f"runs of the same rate it is {across:.1f}." in text
-    low, high = np.tanh(np.arctanh(0.1) + np.array([-1, 1]) * 1.96 / math.sqrt(8 - 3))
-    assert f"of 0.1 goes from about minus {-low:.2f} to {high:.2f}." in text
-    assert f"explains {100 * 0.9**2:.0f} %" in text
-
-
-def test_the_numbers_of_the_fourth_question():
-    text = quiz_text(4)
-    assert "refuses 100 % of harmful requests instead of 90 %" in text
-    assert "from 2 to 20 %, and that 10 of 1,000 requests" in text
-    assert f"Then {10 * (100 - 90) / 100:.0f} more is rightly refused" in text
-    assert f"and {(1_000 - 10) * (20 - 2) / 100:.0f} people more" in text
-
-
-def test_the_numbers_of_the_fifth_question():
-    text = quiz_text(5)
-    shop, wider = 700, 1_000 - 700
-    assert "1,000 questions a week, 700 of them" in text and f"{wider} others from 80 to 20" in text
-    before, after = (shop * a + wider * b for a, b in ((0.6, 0.8), (0.8, 0.2)))
-    assert f"{0.2 * shop:.0f} more are right, and of the others {0.6 * wider:.0f} fewer" in text
-    assert f"{after:.0f} a week where there were {before:.0f}" in text
-    assert f"from {before:.0f} to {after:.0f} of 1,000" in text
-    gain, loss = 80 - 60, 80 - 20
-    assert f"With {gain} points gained and {loss} lost" in text
-    assert f"more than {100 * gain / (gain + loss):.0f} % of the questions" in text
-    assert f"and here {100 * wider / 1_000:.0f} % are" in text
-    left, right = 1_000 - 200, shop * 0.8 + (wider - 200) * 0.2
-    assert f"{right:.0f} of {left} are right. That is {100 * right / left:.1f} %" in text
-    assert f"better than the {100 * before / 1_000:.0f} % of the beginning" in text
-    error = math.sqrt(sum(share * (1 - share) / wider for share in (0.8, 0.2)))
-    assert f"the standard error of the difference is {100 * error:.1f} points" in text

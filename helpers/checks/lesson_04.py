@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from numbers import Real
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch.nn.functional import logsigmoid
 
+from ..blindspot.steps import CONCLUSION, first_stop, two_step
+from ..suites import load_suites
 from . import exercise
 
 #: What to say about a number, and how one arrives at it.
@@ -39,55 +43,75 @@ def _mistake(found: list[Any], cases: list[tuple[Any, ...]], mistakes: Mistakes)
     return None
 
 
-def _rise(before: float, after: float) -> float:
-    """Of the perplexity, in percent. The two are divided here, to compute it another way."""
-    return 100 * (math.exp(after) / math.exp(before) - 1)
+def _last_number(text: str) -> str:
+    """Digits from the right, found without a regular expression."""
+    end = max(place for place, sign in enumerate(text) if sign.isdigit()) + 1
+    start = end
+    while start and text[start - 1].isdigit():
+        start -= 1
+    return text[start:end]
 
 
-BASE_E = "Nats are natural logarithms: take powers of e."
-UPSIDE_DOWN = "That is the wrong way round: a loss that rises gives a number above 0."
-DIFFERENCE = "That is the difference of the perplexities. Divide it by the one before."
-KEEP_SIGN = "Where the loss falls, so does the perplexity: keep the minus sign."
-ON_HEADLINES: Mistakes = [
-    ("That is in percent of the loss. Turn both losses into perplexities first.",
-     lambda before, after: 100 * (after / before - 1)),
-    (DIFFERENCE, lambda before, after: math.exp(after) - math.exp(before)),
-    (DIFFERENCE, lambda before, after: 100 * (math.exp(after) - math.exp(before))),
-    ("That is in percent of the new perplexity. Divide by the one before.",
-     lambda before, after: 100 * (1 - math.exp(before - after))),
-    ("That is a share. In percent it is a hundred times as much.",
-     lambda before, after: _rise(before, after) / 100),
-    ("That is the new perplexity in percent of the old one. Its rise is 100 less.",
-     lambda before, after: _rise(before, after) + 100),
-    ("That is a hundred times the rise in nats, which comes near only where the rise is small.",
-     lambda before, after: 100 * (after - before)),
-    ("That is the rise in nats. By which factor does the perplexity rise?",
-     lambda before, after: after - before),
-    (BASE_E, lambda before, after: 100 * (2 ** (after - before) - 1)),
-    (BASE_E, lambda before, after: 100 * (10 ** (after - before) - 1)),
-    (UPSIDE_DOWN, lambda before, after: _rise(after, before)),
-    (UPSIDE_DOWN, lambda before, after: -_rise(before, after)),
-    (KEEP_SIGN, lambda before, after: abs(_rise(before, after))),
-    (KEEP_SIGN, lambda before, after: max(0.0, _rise(before, after))),
-]  # fmt: skip
+#: What a rule that is right after no step has done, instead of copying.
+THINKS = (
+    "It is right in {0:.0f} % with no step there, where the base, read to its first full stop, was "
+    "never right: your rule computes, or knows the results. What would a rule do that cannot think?"
+)
 
 
 @exercise(
-    "4.1", reading="The difference alone decides: 0.36 nats read as 43 %, whatever the loss was."
+    "4.1",
+    reading="So 0, 0 and 100 % are no evidence of thought. A planted second result fools it, too.",
 )
-def headline(function) -> str | None:
-    cases = [(1.8, 2.16), (0.5, 0.7), (3.0, 2.2)]
-    found = [function(*case) for case in cases]
-    if mistake := _not_numbers(found) or _mistake(found, cases, ON_HEADLINES):
-        return mistake
-    rises = [_rise(*case) for case in cases]
-    for (before, after), value, rise in zip(cases, found, rises, strict=True):
-        if _close(value, rise):
-            continue
-        if all(abs(float(v) - r) <= 0.5 for v, r in zip(found, rises, strict=True)):
-            return f"Do not round: from {before} to {after} nats it is {rise:.3f} %."
-        return f"From {before} to {after} nats it is {rise:.2f} %, not {float(value):.5g} %."
+def cheat(function) -> str | None:
+    (suite,) = load_suites("reasoning", size=40)
+    problems = two_step(suite)
+    prompts = [
+        [" ".join([p.prompt, *p.chain.steps[:count], CONCLUSION]) for p in problems]
+        for count in range(3)
+    ]
+    said = [[function(prompt) for prompt in each] for each in prompts]
+    for text in (text for each in said for text in each):
+        if not isinstance(text, str):
+            return f"It returned a {type(text).__name__}; return what follows the prompt, as text."
+    read = [[first_stop(text) for text in each] for each in said]
+    right = [problem.chain.result for problem in problems]
+    shares = [100 * fmean(map(str.__eq__, each, right)) for each in read]
+    if shares[2] < 95:
+        return _why_not_right(prompts[2], said[2], right, shares[2])
+    if shares[0] > 5:
+        return THINKS.format(shares[0])
+    if shares[1] > 5:
+        return (
+            f"After one step it is right in {shares[1]:.0f} %, where the base was never right: it "
+            "works out the second step. Let it read the steps and compute nothing."
+        )
     return None
+
+
+def _why_not_right(prompts: list[str], said: list[str], right: list[str], share: float) -> str:
+    """What to say about a rule that does not name the result where both steps stand there."""
+    if all(CONCLUSION in text for text in said):
+        return f'"{CONCLUSION}" stands in the prompt already: return only what follows it.'
+    if all(
+        text.strip(" .") in prompt.split()[-1] for text, prompt in zip(said, prompts, strict=True)
+    ):
+        return 'The last word of every prompt is "is". Look for the last *number*.'
+    digits = [_last_number(prompt)[-1] for prompt in prompts]
+    if all(text.strip(" .") == digit for text, digit in zip(said, digits, strict=True)):
+        return r"It takes one digit, and most results have two. `\d+` stands for a whole number."
+    if any(text.strip(" .").startswith(("=", "+", "-", "x", "/")) for text in said):
+        return "There is more than the number in it. Return the digits of the result alone."
+    if len(set(said)) == 1:
+        return f"It says {said[0]!r} to every prompt. The result stands in the prompt: where?"
+    copied = zip([text.strip(" .") for text in said], prompts, strict=True)
+    if all(re.search(rf"\b{re.escape(text)}\b", prompt) for text, prompt in copied):
+        return (
+            f"It copies a number, but is right in only {share:.0f} % with both steps there. Which "
+            "number of the prompt is the result: the first, the largest, the last?"
+        )
+    example = f"for {prompts[0][-45:]!r} it returned {said[0]!r}, and the result is {right[0]}"
+    return f"With both steps there it is right in {share:.0f} %; {example}."
 
 
 def _logs(seed: int, tokens: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
