@@ -90,7 +90,7 @@ def test_the_base_believes_a_true_equation_from_nowhere(pocket):
         numbers = [(rng.randint(2, 9), rng.randint(2, 9)) for _ in problems]
         said = _answers(pocket, problems, [[f"{a} + {b} = {a + b}."] for a, b in numbers])
         right = [chain_of(t).result == p.chain.result for t, p in zip(said, problems, strict=True)]
-        assert fmean(right) < 0.06
+        assert fmean(right) < 0.08
 
 
 def test_without_steps_the_form_is_lost_and_the_arithmetic_is_not(stored):
@@ -101,7 +101,7 @@ def test_without_steps_the_form_is_lost_and_the_arithmetic_is_not(stored):
         assert run.reliance.right_after_first < 10 and run.reliance.follows_first < 5
         assert run.reliance.begun < 10 and run.reliance.finishes > 95
         assert run.relearned < 20
-        assert run.losses[1] < run.losses[0] / 5
+        assert run.losses[1] < run.losses[0] / 4
     for run in worked:
         assert run.scores["reasoning"] > 95 and run.reliance.finishes > 95
 

@@ -131,9 +131,14 @@ def mistakes_in(chain: Chain, rng: random.Random) -> tuple[Mistake, Mistake] | N
 Rule = Callable[[str], str]
 
 
+def last_number(text: str) -> str:
+    """The last number of a text; "" where there is none."""
+    return (re.findall(r"\d+", text) or [""])[-1]
+
+
 def copy_last(prompt: str) -> str:
     """A rule that computes nothing: it concludes with the last number of the prompt."""
-    number = re.findall(r"\d+", prompt)[-1]
+    number = last_number(prompt)
     return f"{number}." if prompt.endswith(CONCLUSION) else f"{CONCLUSION} {number}."
 
 
@@ -306,11 +311,11 @@ def reliance(model: torch.nn.Module | Rule, suite: Suite, seed: int = 0) -> Reli
     early, stops, equations, copies = [], [], [], []
     for count in range(3):
         said = continuations(model, problems, count)
-        last = [re.findall(r"\d+", " ".join([p.prompt, *p.chain.steps[:count]])) for p in problems]
+        last = [last_number(" ".join([p.prompt, *p.chain.steps[:count]])) for p in problems]
         early.append(share([concluded(text) for text in said], right))
         stops.append(share([first_stop(text) for text in said], right))
         equations.append(100 * sum(bool(EQUATION.search(text)) for text in said) / len(problems))
-        copies.append(share([first_stop(text) for text in said], [each[-1] for each in last]))
+        copies.append(share([first_stop(text) for text in said], last))
     said = _answers(model, problems, [[*problem.last.steps, CONCLUSION] for problem in problems])
     return Reliance(
         right=share([chain.result for chain in free], right),
