@@ -29,6 +29,7 @@ sys.path.insert(0, "course" if os.path.exists("course") else "..")
 from statistics import fmean
 
 import pandas
+import torch
 
 from helpers.blindspot import chains, steps
 from helpers.blindspot.chosen import by_target
@@ -360,9 +361,6 @@ percentages(loss).round(1).to_frame()
 
 
 # %% tags=["exercise"]
-import torch
-
-
 def kl(base, tuned):
     # BEGIN SOLUTION
     base, tuned = torch.as_tensor(base), torch.as_tensor(tuned)
