@@ -204,7 +204,7 @@ class KnobsLab:
         self.images = [picture() for _ in self.figure.panels]
         self.told = ipywidgets.HTML()
         self.numbers = ipywidgets.HTML()
-        self.panel = LivePanel(self._setting, self._chosen, self._show_live)
+        self.panel = LivePanel(self._setting, self._alike, self._show_live)
         for knob in (self.lr, self.rank, self.alpha, self.step):
             knob.observe(self._moved, names="value")
         sliders = row(self.lr, self.rank, self.step, self.alpha)
@@ -255,6 +255,11 @@ class KnobsLab:
         """The stored runs of the setting; those of the first run of lesson 01 where none is."""
         cells = self.stored.cells
         return cells.get(self.cell()) or next(iter(cells.values()))
+
+    def _alike(self) -> list[StoredRun]:
+        """Stored runs that take as long as a run of the setting: those of its rank."""
+        rank = self.rank.value
+        return [run for cell, runs in self.stored.cells.items() if cell[1] == rank for run in runs]
 
     def _setting(self, seed: int) -> Setting:
         lr, rank, alpha = self.cell()
