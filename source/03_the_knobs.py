@@ -7,8 +7,8 @@
 # with the second and is seldom named. Here you hold all three in your hand. Behind them stand real
 # runs, three seeds a setting, and a button trains one more.
 #
-# **Time** core 20 minutes, with *Deeper* 80 · computing 25 s, of which the core 10 s · **You need**
-# lesson 01
+# **Time** core 20 minutes, with *Deeper* 80 · computing 32 s, nearly all of it
+# loading the libraries · **You need** lesson 01
 #
 # **Objectives**
 #
@@ -480,8 +480,8 @@ print(f"{len(saved)} runs; stopping early would have saved {tradeoff.bootstrap(s
 
 # %% [markdown]
 # A positive number would be damage done after that look, a negative one repair: it is -0.9 (-1.7 to
-# -0.2), so the second half of these runs adds nothing that shows. The rate falls to zero over each
-# run, and the last steps move the weights little. Nor is a run that is cut short the same as a
+# -0.2), so the second half of these runs repairs a little and adds no damage. The rate falls to zero
+# over each run, and the last steps move the weights little. Nor is a run that is cut short the same as a
 # shorter run: its rate has not come down. The remedies of lessons 06 and 07 act from the first
 # step.
 
