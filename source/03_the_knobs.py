@@ -480,10 +480,10 @@ print(f"{len(saved)} runs; stopping early would have saved {tradeoff.bootstrap(s
 
 # %% [markdown]
 # A positive number would be damage done after that look, a negative one repair: it is -0.9 (-1.7 to
-# -0.2), so the second half of these runs repairs a little and adds no damage. The rate falls to zero
-# over each run, and the last steps move the weights little. Nor is a run that is cut short the same as a
-# shorter run: its rate has not come down. The remedies of lessons 06 and 07 act from the first
-# step.
+# -0.2), so the second half of these runs repairs a little and adds no damage. The rate falls to
+# zero over each run, and the last steps move the weights little. Nor is a run that is cut short the
+# same as a shorter run: its rate has not come down. The remedies of lessons 06 and 07 act from the
+# first step.
 
 # %% [markdown]
 # ## How does forgetting grow with steps? (7 min)
