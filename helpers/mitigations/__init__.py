@@ -14,13 +14,15 @@ from .ewc import EWC
 from .freeze import FreezeBottom
 from .importance import Fisher
 from .pull import L2SP
+from .repair import VerifyAndRepair
 from .sam import SAM
 from .sequence import accuracy, backward_transfer, forgetting
 from .tokens import LowPerplexityTokens, token_perplexity
-from .updates import lora_update, weight_updates
+from .updates import lora_update, squared_length, weight_updates
 
 __all__ = [
     "EWC", "L2SP", "SAM", "Fisher", "FreezeBottom", "KLToBase", "LowPerplexityTokens",
-    "MitigatedTrainer", "Mitigation", "OtherModel", "accuracy", "ascended", "backward_transfer",
-    "fisher", "forgetting", "lora_update", "token_perplexity", "weight_updates",
+    "MitigatedTrainer", "Mitigation", "OtherModel", "VerifyAndRepair", "accuracy", "ascended",
+    "backward_transfer", "fisher", "forgetting", "lora_update", "squared_length",
+    "token_perplexity", "weight_updates",
 ]  # fmt: skip

@@ -65,6 +65,11 @@ class Fisher:
         }
         return Fisher(values, self.model, f"{self.kind}, shuffled", self.samples, self.tasks)
 
+    def per_tensor(self) -> Fisher:
+        """A control: each tensor's mean in place of its numbers, one constant a matrix."""
+        values = {name: torch.full_like(v, float(v.mean())) for name, v in self.values.items()}
+        return Fisher(values, self.model, f"{self.kind}, per tensor", self.samples, self.tasks)
+
     def followed_by(self, new: Fisher, decay: float = 1.0) -> Fisher:
         """The running sum after one more task: `decay` times this one plus the new one.
 

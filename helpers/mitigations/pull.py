@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .base import Inputs, Mitigation, at_least_zero
-from .updates import starting_weights, weight_updates
+from .updates import squared_length, starting_weights
 
 
 @dataclass
@@ -37,5 +37,4 @@ class L2SP(Mitigation):
         self._start = starting_weights(base, student)
 
     def penalty(self, model: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
-        updates = weight_updates(self._start, model)
-        return self.strength / 2 * sum(update.square().sum() for _, update in updates)
+        return self.strength / 2 * squared_length(self._start, model)

@@ -36,11 +36,36 @@ def weight_updates(
                 yield name, parameter - start[name]
 
 
+def squared_length(start: dict[str, torch.Tensor], student: torch.nn.Module) -> torch.Tensor:
+    """The squared length of the whole update, a scalar to be differentiated.
+
+    With LoRA no product B A is built: its squared entries sum up to the trace of (BᵀB)(AAᵀ), two
+    matrices of rank by rank. On a model of seven billion weights the products would take 26 GB in
+    single precision, as much as the weights they change.
+
+    Args:
+        start: as in `weight_updates`.
+    """
+    if not isinstance(student, PeftModel):
+        return sum(update.square().sum() for _, update in weight_updates(start, student))
+    total: torch.Tensor | float = 0.0
+    for module in student.modules():
+        if isinstance(module, LoraLayer):
+            a, b, scale = factors(module)
+            total = total + scale**2 * ((b.T @ b) * (a @ a.T)).sum()
+    return total
+
+
+def factors(module: LoraLayer) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """A (rank, in), B (out, rank) and the scale of one adapted layer's active adapter."""
+    (adapter,) = module.active_adapters
+    return module.lora_A[adapter].weight, module.lora_B[adapter].weight, module.scaling[adapter]
+
+
 def lora_update(module: LoraLayer) -> torch.Tensor:
     """scale · B A of one adapted layer, in the shape of its weight."""
-    (adapter,) = module.active_adapters
-    a, b = module.lora_A[adapter].weight, module.lora_B[adapter].weight
-    update = module.scaling[adapter] * (b @ a)  # (out, in)
+    a, b, scale = factors(module)
+    update = scale * (b @ a)  # (out, in)
     return update.T if module.fan_in_fan_out else update  # GPT-2's Conv1D keeps (in, out)
 
 
