@@ -24,7 +24,10 @@ from helpers.mitigations.board import (
     from_record,
     lost_at,
     pick,
+    places,
     read_board,
+    road,
+    roads,
     standings,
     strengths,
     verdicts,
@@ -143,17 +146,21 @@ def test_the_goal_is_met_between_two_strengths():
         *seeds("a", 1, target=70, old=100),
         *seeds("a", 2, target=100, old=40),
     ]
-    (one,) = standings(board, ["a"], goal=85, repeats=50)
+    (one,) = standings(board, ["a"], goal=85)
     assert (one.between, one.target, one.lost) == ((1, 2), 85, pytest.approx(30))
+    assert one.worst_skill[1] == pytest.approx(30) and one.reached == 3
 
 
 def test_who_never_reaches_the_goal_comes_last():
     board = [BASE, *seeds("timid", target=40, old=100), *seeds("bold", target=100, old=20)]
-    first, last = standings(board, ["timid", "bold"], goal=85, repeats=50)
+    first, last = standings(board, ["timid", "bold"], goal=85)
     assert (first.method, first.between, first.best, first.worst) == ("bold", (0,), 1, 1)
-    assert (last.method, last.between, last.lost) == ("timid", (), 0)
+    assert (last.method, last.between, last.lost, last.reached) == ("timid", (), 0, 0)
     assert last.target == pytest.approx(40)
     assert last.best == 2
+    assert places(board, ["timid", "bold"], (30, 85)) == {
+        "timid": {30: "1", 85: "short"}, "bold": {30: "2", 85: "1"},
+    }  # fmt: skip
 
 
 def test_a_method_without_one_of_the_seeds_is_refused():
@@ -162,32 +169,37 @@ def test_a_method_without_one_of_the_seeds_is_refused():
         standings(board, ["a", "b"])
 
 
-def test_methods_that_differ_clearly_are_ranked_and_equal_ones_share_a_range():
-    board = [
-        BASE,
-        *seeds("good", target=100, old=90),
-        *seeds("bad", target=100, old=30),
-        *seeds("as bad", target=100, old=30),
-    ]
-    found = {one.method: one for one in standings(board, ["bad", "good", "as bad"], repeats=200)}
-    assert (found["good"].best, found["good"].worst) == (1, 1)
-    assert found["good"].low <= found["good"].lost <= found["good"].high
-    assert found["bad"].worst <= 3 and found["bad"].best >= 2
-    assert 10 < found["bad"].low < found["bad"].lost < found["bad"].high
-
-
-def test_seeds_that_differ_widen_the_interval():
-    even = [BASE, *seeds("a", target=100, old=60)]
-    uneven = [BASE] + [entry("a", 0, s, 100, old) for s, old in enumerate((30, 60, 90))]
-    (narrow,), (wide,) = (standings(board, ["a"], repeats=300) for board in (even, uneven))
-    assert narrow.lost == pytest.approx(40) == wide.lost
-    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-
-
-def test_the_seed_decides_the_interval():
+def test_a_range_is_that_of_the_seeds_each_on_its_own_road():
     board = [BASE] + [entry("a", 0, s, 100, old) for s, old in enumerate((30, 60, 90))]
-    first, again, other = (standings(board, ["a"], repeats=50, seed=s) for s in (0, 0, 1))
-    assert first == again != other
+    board += seeds("b", target=100, old=50)
+    one, other = standings(board, ["a", "b"])
+    assert (one.method, one.low, one.lost, one.high) == ("a", 10, pytest.approx(40), 70)
+    assert (one.best, one.worst) == (1, 2) == (other.best, other.worst)
+    assert (other.low, other.high) == (50, 50)
+
+
+def test_a_seed_that_falls_short_is_counted_and_ranked_last():
+    board = [BASE, *(entry("a", 0, s, target, 90) for s, target in enumerate((90, 90, 80)))]
+    board += seeds("b", target=100, old=50)
+    first, _ = standings(board, ["a", "b"], goal=85)
+    assert (first.method, first.reached, first.best, first.worst) == ("a", 2, 1, 2)
+
+
+def test_the_worst_skill_stands_beside_the_mean():
+    runs = seeds("a", target=100, old=90)
+    runs = [replace(r, right=r.right | {"lists": (False,) * 20}) for r in runs]
+    (one,) = standings([BASE, *runs], ["a"])
+    assert one.worst_skill == ("lists", 100) and one.lost < 20
+
+
+def test_roads_are_means_and_those_of_single_seeds():
+    board = [BASE] + [entry("a", 2, s, target) for s, target in enumerate((80, 90, 100))]
+    board += seeds("a", 1, target=50)
+    mean, *each = roads(board, ["a"])["a"]
+    assert mean == road(board, "a") == [(1, 50, 10), (2, 90, 10)]
+    assert [one[1][1] for one in each] == [80, 90, 100]
+    with pytest.raises(BadRuns, match="no run with seed 7"):
+        road(board, "a", 7)
 
 
 # The audit
@@ -212,15 +224,17 @@ def test_a_skill_passes_by_itself_and_is_blocked_after_holms_correction():
 
 def test_the_ranking_tells_every_method_in_words():
     board = [BASE, *seeds("timid", target=40, old=100), *seeds("bold", 0.5, target=100, old=20)]
-    picture = plot.ranking(standings(board, ["timid", "bold"], repeats=50), goal=85, margin=5)
+    picture = plot.ranking(standings(board, ["timid", "bold"], goal=85), goal=85, margin=5)
     assert picture.png.startswith(b"\x89PNG")
-    assert "compared at 85 % support: bold 80.0 (" in picture.alt
+    assert "compared at 85 % support: bold 80.0 (seeds 80.0 to 80.0) at 100 %" in picture.alt
     assert "timid (falls short) 0.0" in picture.alt
 
 
 def test_roads_tell_every_strength():
     picture = plot.roads({"a": [(0.1, 20, 3.0), (0.2, 90, 5.5)], "b": [(0, 91, 21)]}, "x", "y")
     assert "a 0.1: (20, 3.0), 0.2: (90, 5.5); b 0: (91, 21.0)." in picture.alt
+    thin = plot.roads({"a": [(0, 20, 3.0)]}, "x", "y", seeds={"a": [[(0, 19, 2.0)]]})
+    assert "thin ones the seeds" in thin.alt and thin.png != picture.png
 
 
 # Making runs

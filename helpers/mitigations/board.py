@@ -14,8 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
-
 from ..audit import paired
 from ..runs import RUNS, BadRuns, read_records
 from ..suites import TARGET, Suite, load_suites
@@ -173,18 +171,55 @@ class Standing:
             where it never is.
         target: target score there, in percent, mean over the seeds; the method's best where the
             goal is never reached.
-        lost: points lost by the old skills there, with the ends of its 95 % interval.
-        best, worst: ends of the 95 % interval of its rank among the methods, counted from 1.
+        lost: points lost by the old skills there, mean over skills and seeds.
+        worst_skill: the skill that has lost most there, and its points, mean over the seeds.
+        low, high: the least and the most that one seed loses, each read on its own road.
+        reached: how many seeds reach the goal by themselves.
+        best, worst: best and worst place among the methods that one seed gives it, counted from 1.
     """
 
     method: str
     between: tuple[float, ...]
     target: float
     lost: float
+    worst_skill: tuple[str, float]
     low: float
     high: float
+    reached: int
     best: int
     worst: int
+
+
+def road(
+    board: Sequence[Entry], method: str, seed: int | None = None
+) -> list[tuple[float, float, float]]:
+    """(strength, target score, points lost) by rising strength, of one seed or means over all."""
+    base = base_of(board)
+    found = []
+    for strength in strengths(board, method):
+        runs = pick(board, method, strength)
+        runs = [run for run in runs if seed is None or run.setting.seed == seed]
+        if not runs:
+            raise BadRuns(f"{method} {strength:g} has no run with seed {seed}.")
+        means = (statistics.fmean(run.target for run in runs),
+                 statistics.fmean(run.lost(base) for run in runs))  # fmt: skip
+        found.append((strength, *means))
+    return found
+
+
+def roads(
+    board: Sequence[Entry], methods: Iterable[str]
+) -> dict[str, list[list[tuple[float, float, float]]]]:
+    """For each method its road as means over the seeds, and then the road of each seed."""
+    return {
+        method: [road(board, method), *(road(board, method, seed) for seed in seeds_of(board))]
+        for method in methods
+    }
+
+
+def seeds_of(board: Iterable[Entry]) -> list[int]:
+    """The seeds of the runs; the base has none."""
+    return sorted({entry.setting.seed for entry in board if entry.setting.method != "base"})
 
 
 def lost_at(road: Sequence[tuple[float, float]], goal: float) -> tuple[float, float, list[int]]:
@@ -211,77 +246,85 @@ def lost_at(road: Sequence[tuple[float, float]], goal: float) -> tuple[float, fl
     return (*max(road), [])
 
 
-def standings(
-    board: Sequence[Entry],
-    methods: Sequence[str],
-    goal: float = GOAL,
-    repeats: int = 500,
-    seed: int = 0,
-) -> list[Standing]:
-    """The methods in the order of what they lose at equal target score.
+def standings(board: Sequence[Entry], methods: Sequence[str], goal: float = GOAL) -> list[Standing]:
+    """The methods in the order of what they lose at equal target score, read on the mean road.
 
     Methods that never reach the goal come last: of them, "forgets less" may mean "has learned less"
-    (Biderman et al. 2024, arXiv 2405.09673).
+    (Biderman et al. 2024, arXiv 2405.09673). Every seed's own road is read as well, and gives the
+    ranges. Three seeds give a range; they are too few for an interval.
 
-    Intervals are bootstrapped (Efron 1979) over seeds and items, target items included. Each draw
-    is the same for all methods, so that a hard one is hard for all: the ranks are those of paired
-    comparisons. In draws where a method misses the goal it is ranked last.
+    Args:
+        goal: target score in percent.
 
     Raises:
         BadRuns: a method has no runs, or lacks one of the seeds.
     """
-    base = base_of(board)
-    roads = {m: [pick(board, m, place) for place in strengths(board, m)] for m in methods}
-    entries = [entry for road in roads.values() for group in road for entry in group]
-    before = numpy.array([base.right[name] for name in OLD], dtype=float)
-    lost = before - numpy.array([[e.right[name] for name in OLD] for e in entries], dtype=float)
-    target = numpy.array([entry.right[TARGET] for entry in entries], dtype=float)
-    seeds = sorted({entry.setting.seed for entry in entries})
-    for group in (group for road in roads.values() for group in road):
-        if [entry.setting.seed for entry in group] != seeds:
-            method, strength, _ = group[0].setting
-            raise BadRuns(f"{method} {strength:g} has not been run with every seed: `make runs`.")
+    base, seeds = base_of(board), seeds_of(board)
+    for method in methods:
+        for place in strengths(board, method):
+            if [run.setting.seed for run in pick(board, method, place)] != seeds:
+                raise BadRuns(f"{method} {place:g} has not been run with every seed: `make runs`.")
 
-    def values(lost: numpy.ndarray, target: numpy.ndarray, drawn: Sequence[int]) -> dict:
-        """What each method loses, from each run's mean loss and target score."""
-        found = dict(zip((e.setting for e in entries), zip(target, lost, strict=True), strict=True))
-        result = {}
-        for method, groups in roads.items():
-            places = [group[0].setting.strength for group in groups]
-            means = [
-                numpy.mean([found[Setting(method, place, number)] for number in drawn], axis=0)
-                for place in places
-            ]
-            result[method] = lost_at([(100 * t, 100 * x) for t, x in means], goal)
-        return result
+    def read(seed: int | None) -> dict[str, tuple[float, float, list[int]]]:
+        return {
+            method: lost_at([point[1:] for point in road(board, method, seed)], goal)
+            for method in methods
+        }
 
-    rng = numpy.random.default_rng(seed)
-    skills, count = before.shape
-    draws = []
-    for _ in range(repeats):
-        items = rng.integers(count, size=(skills, count))
-        asked = rng.integers(target.shape[1], size=target.shape[1])
-        means = lost[:, numpy.arange(skills)[:, None], items].mean((1, 2))
-        drawn = rng.choice(seeds, len(seeds)).tolist()
-        draws.append(values(means, target[:, asked].mean(1), drawn))
-    truth = values(lost.mean((1, 2)), target.mean(1), seeds)
+    def order(found: dict[str, tuple[float, float, list[int]]]) -> list[str]:
+        return sorted(methods, key=lambda method: (not found[method][2], found[method][1]))
 
-    def order(result: dict) -> list[str]:
-        return sorted(methods, key=lambda method: (result[method][0] < goal, result[method][1]))
-
-    ranks = [order(draw) for draw in draws]
+    mean, each = read(None), [read(seed) for seed in seeds]
+    orders = [order(found) for found in each]
     standing = []
-    for method in order(truth):
-        score, points, places = truth[method]
-        all_places = strengths(board, method)
-        low, high = numpy.percentile([draw[method][1] for draw in draws], [2.5, 97.5])
-        place = numpy.percentile([1 + names.index(method) for names in ranks], [2.5, 97.5])
+    for method in order(mean):
+        score, lost, places = mean[method]
+        own = [found[method] for found in each]
+        ranks = [1 + names.index(method) for names in orders]
+        there = strengths(board, method)
         standing.append(
             Standing(
                 method,
-                tuple(all_places[place] for place in places),
-                *(float(score), float(points), float(low), float(high)),
-                *(int(place[0]), int(numpy.ceil(place[1]))),
+                tuple(there[place] for place in places),
+                score,
+                lost,
+                _worst_skill(base, board, method, score, [there[place] for place in places]),
+                low=min(points for _, points, _ in own),
+                high=max(points for _, points, _ in own),
+                reached=sum(bool(found) for _, _, found in own),
+                best=min(ranks),
+                worst=max(ranks),
             )
         )
     return standing
+
+
+def _worst_skill(
+    base: Entry, board: Sequence[Entry], method: str, score: float, between: Sequence[float]
+) -> tuple[str, float]:
+    """The skill that has lost most where a road was read, and its points."""
+    groups = [pick(board, method, place) for place in between or strengths(board, method)]
+    scores = [statistics.fmean(run.target for run in group) for group in groups]
+    if not between:  # its best target score was read
+        groups, scores = [groups[scores.index(max(scores))]], [score]
+    part = (score - scores[0]) / (scores[1] - scores[0]) if len(scores) > 1 else 0.0
+    lost = {}
+    for name in OLD:
+        ends = [base.score(name) - statistics.fmean(r.score(name) for r in g) for g in groups]
+        lost[name] = ends[0] + part * (ends[-1] - ends[0])
+    return max(lost.items(), key=lambda skill: skill[1])
+
+
+def places(
+    board: Sequence[Entry], methods: Sequence[str], goals: Sequence[float]
+) -> dict[str, dict[float, str]]:
+    """Each method's place at several goals, as "1st of 12" would count it; "short" where it falls.
+
+    Returns:
+        By method, in the order of the first goal: goal to place, a number written as text.
+    """
+    found: dict[str, dict[float, str]] = {}
+    for goal in goals:
+        for number, one in enumerate(standings(board, methods, goal), start=1):
+            found.setdefault(one.method, {})[goal] = str(number) if one.between else "short"
+    return found
