@@ -178,9 +178,10 @@ RIGHT = {
     "5.1": verdict,
     "5.2": items_for,
     "5.3": mcnemar_p,
-    "7.1": forgetting,
+    "7.1": {75: ("L2-SP", 3), 80: ("L2-SP", 2), 90: ("lower rate", 1)},
     "7.2": diagonal_fisher,
-    "7.3": sam_step,
+    "7.3": forgetting,
+    "7.4": sam_step,
     "6.1": ({"reasoning"}, 11.0),
     "6.2": mix_in,
     "6.3": (("replay, no problems", 0.25), 84.8),
@@ -306,6 +307,17 @@ def accumulating_fisher(log_likelihood, weights, samples, clear=False):
     if not clear:
         weights.grad = None
     return total / len(samples)
+
+
+def squared_at_the_end(log_likelihood, weights, samples):
+    weights.grad = None
+    for sample in samples:
+        log_likelihood(weights, sample).backward()
+    return weights.grad**2 / len(samples)
+
+
+def roads_read(at_80=("L2-SP", 2), at_90=("lower rate", 1)):
+    return {75: ("L2-SP", 3), 80: at_80, 90: at_90}
 
 
 def dirty_fisher(log_likelihood, weights, samples):
@@ -483,29 +495,41 @@ WRONG = [
     ("5.3", lambda lost, gained: mcnemar_p(lost, gained) / 2, "one tail"),
     ("5.3", lambda lost, gained: mcnemar_p(lost, gained, limit=2), "even split twice"),
     ("5.3", lambda a, b: mcnemar_p(a, b) / (a + b > 0), "nothing changed"),
-    ("7.1", minus_bwt, "minus BWT"),
-    ("7.1", lambda scores: -minus_bwt(scores), "That is BWT"),
-    ("7.1", lambda scores: -forgetting(scores), "The sign is wrong"),
-    ("7.1", lambda scores: forgetting(scores, stages=0), "is no earlier stage"),
-    ("7.1", lambda scores: forgetting(scores, tasks=0), "nothing came after it"),
-    ("7.1", lambda scores: forgetting([*zip(*scores, strict=True)]), "columns are tasks"),
-    ("7.1", lambda scores: forgetting(scores) * (len(scores) - 1), "Take the mean"),
+    ("7.1", roads_read(at_90=("L2-SP", 2)), "ends at 88 %"),
+    ("7.1", roads_read(at_80=("lower rate", 2)), "are not equal learning"),
+    ("7.1", roads_read(at_80=("L2-SP", 3)), "not all three"),
+    ("7.1", roads_read(at_90=("lower rate", 3)), "not all three"),
+    ("7.1", roads_read(at_90=("lower rate", 2)), "for which L2-SP is ahead"),
+    ("7.1", roads_read(at_80=("L2-SP", 1)), "on its own two roads"),
+    ("7.1", {80: ("L2-SP", 2)}, "the goals 75, 80, 90"),
+    ("7.1", roads_read(at_80="L2-SP"), "give a pair such as"),
+    ("7.3", minus_bwt, "minus BWT"),
+    ("7.3", lambda scores: -minus_bwt(scores), "That is BWT"),
+    ("7.3", lambda scores: -forgetting(scores), "The sign is wrong"),
+    ("7.3", lambda scores: forgetting(scores, stages=0), "is no earlier stage"),
+    ("7.3", lambda scores: forgetting(scores, tasks=0), "nothing came after it"),
+    ("7.3", lambda scores: forgetting([*zip(*scores, strict=True)]), "columns are tasks"),
+    ("7.3", lambda scores: forgetting(scores) * (len(scores) - 1), "Take the mean"),
     ("7.2", lambda *a: sample_gradients(*a).mean(0) ** 2, "of the batch's mean"),
     ("7.2", lambda *a: sample_gradients(*a).square().sum(0), "the sum over the samples"),
     ("7.2", lambda *a: sample_gradients(*a).mean(0), "not squared"),
     ("7.2", lambda *a: diagonal_fisher(*a).sqrt(), "a root too many"),
     ("7.2", lambda *a: diagonal_fisher(*a).sum(), "one number per weight"),
     ("7.2", accumulating_fisher, "clear it before every sample"),
+    ("7.2", squared_at_the_end, "is squared at the end"),
+    ("7.2", lambda *a: squared_at_the_end(*a) * len(a[2]), "as `.grad` holds it"),
+    ("7.2", lambda *a: accumulating_fisher(*a) * len(a[2]), "And take the mean"),
+    ("7.2", lambda *a: sample_gradients(*a).sum(0), "the summed gradient itself"),
     ("7.2", dirty_fisher, "before the first sample too"),
-    ("7.3", lambda *a: sam_step(*a, from_above=True), "The step begins uphill"),
-    ("7.3", never_put_back, "were not put back"),
-    ("7.3", step_in_place, "return new tensors"),
-    ("7.3", plain_step, "take the gradient again, uphill"),
-    ("7.3", lambda loss, w, rho, lr: sam_step(loss, w, -rho, lr), "looked downhill"),
-    ("7.3", lambda *a: sam_step(*a, length=lambda g: g.norm() ** 2), "the root is missing"),
-    ("7.3", lambda *a: sam_step(*a, length=lambda g: 1.0), "Divide by its length"),
-    ("7.3", per_tensor_sam_step, "all gradients together"),
-    ("7.3", careless_sam_step, "do not divide by its length"),
+    ("7.4", lambda *a: sam_step(*a, from_above=True), "The step begins uphill"),
+    ("7.4", never_put_back, "were not put back"),
+    ("7.4", step_in_place, "return new tensors"),
+    ("7.4", plain_step, "take the gradient again, uphill"),
+    ("7.4", lambda loss, w, rho, lr: sam_step(loss, w, -rho, lr), "looked downhill"),
+    ("7.4", lambda *a: sam_step(*a, length=lambda g: g.norm() ** 2), "the root is missing"),
+    ("7.4", lambda *a: sam_step(*a, length=lambda g: 1.0), "Divide by its length"),
+    ("7.4", per_tensor_sam_step, "all gradients together"),
+    ("7.4", careless_sam_step, "do not divide by its length"),
     ("6.2", mix_without_looking, "measures memory, not retention"),
     ("6.2", mix_by_prompt, "in another format"),
     ("6.2", mix_a_share_of_tickets, "a share of the tickets"),

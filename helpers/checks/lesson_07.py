@@ -2,15 +2,103 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 
 import torch
 
+from ..mitigations.board import Entry, base_of, read_board
 from . import exercise
 
 Matrix = list[list[float]]
+#: The two roads of exercise 7.1, and the target scores at which they are to be read.
+RIVALS = ("L2-SP", "lower rate")
+READ_AT = (75, 80, 90)
+
+
+def _crossing(points: Sequence[tuple[float, float]], goal: float) -> float:
+    """Least lost on a line through (target, lost) points where the target is at least `goal`.
+
+    By walking a thousand places of each piece: another way than solving for the crossing. Infinite
+    where the line never gets there.
+    """
+    ends = list(itertools.pairwise(points)) or [(points[0], points[0])]
+    walked = (
+        (a + part * (c - a) / 1000, b + part * (d - b) / 1000)
+        for (a, b), (c, d) in ends
+        for part in range(1001)
+    )
+    return min((lost for target, lost in walked if target >= goal - 1e-9), default=math.inf)
+
+
+def _points(board: list[Entry], method: str, seed: int | None) -> list[tuple[float, float]]:
+    """(target, lost) of a method by rising strength, of one seed or mean over all."""
+    groups: dict[float, list[Entry]] = {}
+    for run in board:
+        if run.setting.method == method and seed in (None, run.setting.seed):
+            groups.setdefault(run.setting.strength, []).append(run)
+    base = base_of(board)
+    return [
+        (sum(r.target for r in g) / len(g), sum(r.lost(base) for r in g) / len(g))
+        for _, g in sorted(groups.items())
+    ]
+
+
+def _ahead(board: list[Entry], goal: float) -> tuple[str, int]:
+    """Who has lost less at a target score on the mean roads, and how many seeds say so."""
+
+    def first(seed: int | None) -> str:
+        return min(RIVALS, key=lambda method: _crossing(_points(board, method, seed), goal))
+
+    return first(None), sum(first(seed) == first(None) for seed in (0, 1, 2))
+
+
+@exercise(
+    "7.1",
+    reading="Three seeds agree at 75 only: seed 2 of L2-SP has learned nine points less, and at "
+    "equal target it pays for that.",
+)
+def two_roads(answer: dict[int, tuple[str, int]]) -> str | None:
+    if not isinstance(answer, dict) or set(answer) != set(READ_AT):
+        return f"Give a dictionary with the goals {', '.join(map(str, READ_AT))}."
+    for goal, pair in answer.items():
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or pair[0] not in RIVALS:
+            return f'At {goal}: give a pair such as ("{RIVALS[0]}", 3), a method and a count.'
+    board = read_board()
+    truth = {goal: _ahead(board, goal) for goal in READ_AT}
+    for goal in READ_AT:
+        (name, count), (right, seeds) = answer[goal], truth[goal]
+        if name != right and goal == 90:
+            return (
+                "At 90: the mean road of L2-SP ends at 88 %. It has lost less there because it has "
+                "learned less; where one road never gets to the goal, the other is ahead."
+            )
+        if name != right:
+            return (
+                f"At {goal}: read both roads where support is {goal} %, between two strengths if "
+                "need be; equal strengths or equal steps are not equal learning."
+            )
+        if count != seeds and count == 3:
+            return (
+                f"At {goal}: not all three. Read each seed's own two roads at {goal} %. A seed "
+                "whose L2-SP road is short of it, or gets there only at a weak pull, disagrees "
+                "with the mean."
+            )
+        if count != seeds and goal == 90 and count == 2:
+            return (
+                "At 90: those are the seeds for which L2-SP is ahead: two of its roads reach 90 % "
+                "though their mean does not. Count the seeds that agree with the mean."
+            )
+        if count != seeds:
+            return (
+                f"At {goal}: {seeds if goal == 75 else 'another number'} of the seeds. For each "
+                "seed call `lost_at` on its own two roads; where it returns no place, that road "
+                "falls short."
+            )
+    return None
+
 
 #: Scores after each stage: a task that was best before its turn, one that improved, one kept.
 MATRICES: list[Matrix] = [
@@ -73,7 +161,7 @@ ON_FORGETTING: Sequence[tuple[str, Callable[[Matrix], float]]] = [
 ]  # fmt: skip
 
 
-@exercise("7.1", reading="Where every task is best right after its own stage, it is minus BWT.")
+@exercise("7.3", reading="Where every task is best right after its own stage, it is minus BWT.")
 def forgetting(function) -> str | None:
     found = [function(scores) for scores in MATRICES]
     for value in found:
@@ -117,7 +205,13 @@ ON_FISHER: Sequence[tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = [
     ("That squares the gradient of the batch's mean: gradients of different samples cancel before "
      "they are squared. Square each sample's own gradient, then average.",
      lambda g: g.mean(0) ** 2),
-    ("That squares the sum of the gradients. Square each sample's own gradient, then average.",
+    ("That squares the sum of the gradients, and divides once: so it goes when `.backward()` runs "
+     "for every sample and `.grad`, to which it adds, is squared at the end. Opposite gradients "
+     "have cancelled by then. Square each sample's own gradient: clear `.grad` before each, or "
+     "take `torch.autograd.grad`.",
+     lambda g: g.sum(0) ** 2 / len(g)),
+    ("That squares the sum of the gradients, as `.grad` holds it after `.backward()` on every "
+     "sample: it adds. Square each sample's own gradient, then average.",
      lambda g: g.sum(0) ** 2),
     ("That is the sum over the samples. Take the mean, or more samples mean more importance.",
      lambda g: (g**2).sum(0)),
@@ -128,6 +222,10 @@ ON_FISHER: Sequence[tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = [
      lambda g: (g**2).mean(0).sqrt()),
     ("`backward` adds to `.grad`: clear it before every sample, or take `torch.autograd.grad`.",
      lambda g: (g.cumsum(0) ** 2).mean(0)),
+    ("`backward` adds to `.grad`: clear it before every sample. And take the mean of the squares.",
+     lambda g: (g.cumsum(0) ** 2).sum(0)),
+    ("That is the summed gradient itself, not squared. Square each sample's own, then average.",
+     lambda g: g.sum(0)),
     ("That is the last sample alone. Average over all of them.", lambda g: g[-1] ** 2),
 ]  # fmt: skip
 
@@ -217,7 +315,7 @@ def _sam_mistakes(land: _Landscape, rho: float, lr: float) -> list[tuple[str, to
     ]  # fmt: skip
 
 
-@exercise("7.3", reading="Two gradients a step: that is why SAM takes about twice the time.")
+@exercise("7.4", reading="Two gradients a step: that is why SAM takes about twice the time.")
 def sam_step(function) -> str | None:
     land, rho, lr = _Landscape(), 0.3, 0.05
     g = land.gradient(land.start)
