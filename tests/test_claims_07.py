@@ -113,7 +113,7 @@ def test_the_places_hang_on_the_goal(scoreboard):
     assert found["EWC"][70] == "1" and found["EWC"][90] == "short"
     assert found["EWC"][85] == "7" and found["L2-SP"][70] == "9"
     assert [found["replay, lower rate"][goal] for goal in (70, 85, 90)] == ["2", "1", "1"]
-    assert found["L2-SP"][90] == "short" and int(found["L2-SP"][70]) < int(found["L2-SP"][85])
+    assert found["L2-SP"][90] == "short"
 
 
 def test_one_seed_of_l2sp_falls_below_the_lower_rate(scoreboard):
