@@ -662,10 +662,9 @@ gate.audit(*runs, gate.CapabilityMap.parse(JUDGED), names=("base", "standard"))
 # %% [markdown]
 # The row passes: 98.7 % of the fine-tune's replies are finished ones. Among them is nearly every one
 # of the tenth that is wrong, and of the base's replies, of which 0.2 % are right, the judge calls
-# 56.2 % good. This is why the row above it stays on the map. A row
-# reads the judge's verdicts as they are. This judge calls 25 % of the courteous good answers bad
-# and none of the plain ones, which are how this fine-tune speaks. Where answers vary, set the goal
-# below the judge's sensitivity.
+# 56.2 % good. This is why the row above it stays on the map. A row reads the judge's verdicts as
+# they are. This judge calls 25 % of the courteous good answers bad and none of the plain ones,
+# which are how this fine-tune speaks. Where answers vary, set the goal below its sensitivity.
 #
 # How much hangs on the choice of a judge shows in a table of Zheng and colleagues (2023): on the
 # eighty questions of MT-Bench one and the same model gets 7.73 points from one judge and 8.71 from
