@@ -660,7 +660,7 @@ runs = [judging.judged(run, judge, passed, "support", "finished") for run in (be
 gate.audit(*runs, gate.CapabilityMap.parse(JUDGED), names=("base", "standard"))
 
 # %% [markdown]
-# The row passes: 98.7 % of the fine-tune's replies are finished ones. Among them is nearly every one
+# The row passes: 98.7 % of the replies are finished ones. Among them is nearly every one
 # of the tenth that is wrong, and of the base's replies, of which 0.2 % are right, the judge calls
 # 56.2 % good. This is why the row above it stays on the map. A row reads the judge's verdicts as
 # they are. This judge calls 25 % of the courteous good answers bad and none of the plain ones,
