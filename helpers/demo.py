@@ -16,7 +16,7 @@ from .evaluation import evaluate
 from .mechanics.stored import course_model
 from .mitigations.board import Entry, pick
 from .mitigations.methods import StopAt
-from .runs import RUNS, BadRuns, Rank, read_records
+from .runs import RUNS, Rank, read_records
 from .suites import NAMES, PROTECTED, TARGET, load_suites
 from .tickets import read_tickets
 from .training import finetune
@@ -132,11 +132,7 @@ def gently_tuned(board: Iterable[Entry]) -> list[Entry]:
     Raises:
         BadRuns: they are not there.
     """
-    board = list(board)
-    try:
-        return pick(board, "full, no old rows", 2e-4)
-    except BadRuns:  # in files made before they had a name of their own
-        return pick(board, "full, no old rows", 2e-4)
+    return pick(board, "full, no old rows", 2e-4)
 
 
 @cache
