@@ -76,7 +76,7 @@ def pretend(notebook, folder):
     for _, cell in outputs.code_cells(notebook):
         cell.execution_count = 1
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="made up\n")]
-    return {"core": 1.0, "whole": 3.0}
+    return {"setup": 1.0, "core": 1.0, "whole": 3.0}
 
 
 def edit(root, name, change):
@@ -401,8 +401,13 @@ def test_the_core_ends_where_deeper_begins():
         return cell
 
     skipped = nbformat.v4.new_code_cell("")  # an empty cell is never run
+    section = nbformat.v4.new_markdown_cell("## Why this matters")
     deeper = nbformat.v4.new_markdown_cell("# Deeper\n\nEach section stands by itself.")
-    cells = [ran("01.000000", "03.500000"), skipped, deeper, ran("04.000000", "10.000000")]
-    assert outputs.seconds(nbformat.v4.new_notebook(cells=cells)) == {"core": 2.5, "whole": 8.5}
-    whole = nbformat.v4.new_notebook(cells=cells[:1])
-    assert outputs.seconds(whole) == {"core": 2.5, "whole": 2.5}
+    first, second, third = (
+        ran("00.000000", "00.500000"), ran("01.000000", "03.500000"), ran("04.000000", "10.000000")
+    )  # fmt: skip
+    cells = [first, section, second, skipped, deeper, third]
+    found = outputs.seconds(nbformat.v4.new_notebook(cells=cells))
+    assert found == {"setup": 0.5, "core": 2.5, "whole": 8.5}
+    short = outputs.seconds(nbformat.v4.new_notebook(cells=cells[:3]))
+    assert short == {"setup": 0.5, "core": 2.5, "whole": 2.5}

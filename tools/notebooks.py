@@ -91,7 +91,7 @@ def build(
                     failures += found
                     continue
                 notebook.metadata["course"] = {"digest": mark, "seconds": took}
-                print(f"{label}: core {took['core']:.0f} s of {took['whole']:.0f} s")
+                print(f"{label}: " + ", ".join(f"{part} {s:.0f} s" for part, s in took.items()))
             else:
                 print(f"{label}: draft, not run")
             nbformat.validate(notebook)

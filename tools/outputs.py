@@ -29,7 +29,8 @@ def execute(notebook: NotebookNode, folder: Path) -> dict[str, float]:
     """Run a notebook in `folder`, offline, in a fresh kernel; outputs are stored in its cells.
 
     Returns:
-        Seconds that its cells took: "core", those above `# Deeper`, and "whole".
+        Seconds that its cells took: "setup" those above the first section, which load libraries,
+        then "core" those above `# Deeper`, and "whole" all but the setup.
     """
     client = NotebookClient(
         notebook,
@@ -49,16 +50,20 @@ def execute(notebook: NotebookNode, folder: Path) -> dict[str, float]:
 
 def seconds(notebook: NotebookNode) -> dict[str, float]:
     """How long the cells took by the timing that running them has left, as `execute` returns it."""
-    took, core = 0.0, None
+    took = {"setup": 0.0, "core": 0.0, "deeper": 0.0}
+    part = "setup"
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# Deeper"):
-            core = took
+            part = "deeper"
+        elif part == "setup" and cell.cell_type == "markdown" and cell.source.startswith("## "):
+            part = "core"
         timing = cell.metadata.get("execution", {})
         ends = [timing.get(key) for key in ("iopub.execute_input", "iopub.status.idle")]
         if all(ends):
             start, end = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in ends)
-            took += (end - start).total_seconds()
-    return {"core": round(took if core is None else core, 1), "whole": round(took, 1)}
+            took[part] += (end - start).total_seconds()
+    took["whole"] = took["core"] + took.pop("deeper")
+    return {name: round(value, 1) for name, value in took.items()}
 
 
 def clean(notebook: NotebookNode) -> None:
