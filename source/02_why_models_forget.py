@@ -3,20 +3,19 @@
 #
 # {{badge}}
 #
-# Lesson 01 showed *that* a fine-tune costs old skills. This one opens the model and looks for the
-# reason in three places: in the gradients, in what the layers represent, and in the shape of the
-# loss. Each suspicion gets a measurement on three seeds, a control, and an honest verdict. At the
-# end you ask a question that decides what to do next: are the skills gone, or only out of reach?
+# Lesson 01 showed *that* a fine-tune costs old skills. This one asks why, and asks it so that the
+# answer can be wrong: every number stands beside a control as long as itself, over three seeds.
+# You read ten lost answers, and walk back from the fine-tune towards its base.
 #
-# **Time** 75 minutes, of which about ninety seconds are computing · **You need** lesson 01, an idea
-# of what a gradient is; a little linear algebra helps
+# **Time** core 20 minutes, with *Deeper* 75 · computing 85 seconds, of which the core 40 · **You
+# need** lesson 01, and an idea of what a gradient is
 #
 # **Objectives**
 #
-# 1. Measure gradient conflict, representation drift and sharpness, and say what each number can and
-#    cannot tell.
-# 2. Judge a mechanism by several seeds and a control, not by a plausible story.
-# 3. Test whether a skill is lost or merely out of reach, and say what such a test cannot show.
+# 1. Read lost answers and sort them before explaining them.
+# 2. Choose the control that decides: one thing differs, and the updates are equally long.
+# 3. Tell a skill that is gone from one that the last stretch of a run has covered, and say what
+#    each test cannot show.
 
 # %%
 import os, subprocess, sys
@@ -30,6 +29,7 @@ sys.path.insert(0, "course" if os.path.exists("course") else "..")
 MODEL = "pocket"  # or "gpt2", or the folder of any causal language model
 
 # %%
+from collections import Counter
 from statistics import fmean
 
 import torch
@@ -40,432 +40,353 @@ from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
 from helpers.mechanics import stored
 from helpers.models import load_model
-from helpers.suites import load_suites
-from helpers.tickets import SUPPORT, read_tickets
+from helpers.tickets import read_tickets
 from helpers.training import finetune
 
 # %% [markdown]
 # ## Why this matters
 #
-# Every remedy in the later lessons is aimed at a cause. Projecting gradients helps if gradients
-# collide. Holding the representation still helps if it drifts. Seeking flat minima helps if the
-# old loss has become steep. And if the skill is still there and the model has only stopped
-# reaching for it, a few examples bring it back and none of these is needed. Treating the wrong
-# cause costs weeks.
-#
-# One preprint (Imanov 2026) proposes three mechanisms: gradients of old and new that conflict in
-# the attention layers, representations that drift, and a loss landscape that changes around the
-# old solution. It is a single paper and has not been replicated. So we take it as three
-# questions, not as three answers.
-#
-# **An analogy, and where it ends.** A kitchen serves French food and is told to learn Thai. Three
-# things may go wrong. The cooks may do the opposite of what French dishes need (conflict). The
-# shelves may be rearranged, so that every hand reaches for the wrong jar (drift). Or the recipes
-# may have become so touchy that a gram more salt ruins them (sharpness). The analogy ends at the
-# shelf: a network has no jars, every skill is spread over all of it, and the three can happen at
-# once.
+# Every remedy in the later lessons is aimed at a cause. Projecting gradients helps if they collide.
+# Holding the representation helps if it drifts. Neither is needed if the skills are still there and
+# the run has only walked too far. One preprint (Imanov 2026, arXiv 2601.18699) names three
+# mechanisms: gradient interference in attention weights, drift of representations, and a loss that
+# *flattens* around what was learned before. *Deeper* measures each one. Two questions come first:
+# what do the lost answers look like, and would another walk as long have lost them too?
 
 # %% [markdown]
-# ## A run, a control, and six stored ones
+# ## One run
 #
-# We train two models. The first is the run of lesson 01 with a seed of its own. The second is its
-# **control**: the same rate and the same number of steps, but on *old* data, examples of the skills
-# the model already has. Whatever the control shows as well is an effect of training at that rate,
-# and has nothing to do with the shop.
+# The run of lesson 01, with a seed of its own: 60 steps at a rate of 1e-2, which is too high on
+# purpose, because a loss must be large to be studied.
 
 # %%
-LR, STEPS = 1e-2, 60
 base = load_model(MODEL)
-tickets, replay = read_tickets(), read_tickets(SUPPORT / "replay.jsonl")
-log = mechanics.LayerLog(every=15)
-tuned = finetune(base, tickets, lr=LR, rank=8, steps=STEPS, seed=3, callbacks=[log]).model
-control = finetune(base, replay, lr=LR, rank=8, steps=STEPS, seed=3).model
+suites, rows = stored.suites(), stored.example_rows()
+tuned = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60, seed=3).model
+before, after = evaluate(base, suites), evaluate(tuned, suites)
+changed = mechanics.flips(before, after)
+for name, found in changed.items():
+    print(f"{name:12} {before.score(name):5.1f} -> {after.score(name):5.1f}   {found}")
 
 # %% [markdown]
-# One run proves nothing, and eigenvalues along a run take minutes. So `make runs` has done the same
-# for three more seeds of each, measured before the first step and at four later ones, and stored
-# what it found.
-
-# %%
-runs, controls = stored.read_inside("tickets"), stored.read_inside("control")
-print(len(runs), "runs and", len(controls), "controls, looked at in steps",
-      [look.step for look in runs[0].looks])  # fmt: skip
-
-# %%
-watched = ["facts", "arithmetic", "reasoning", "lists", "reading", "howto", "rewriting"]
-suites = load_suites([*watched, "support"], size=40)
-before, after, controlled = (evaluate(model, suites) for model in (base, tuned, control))
-print(f"{'':12} base  yours  control   stored runs     stored controls")
-for name in before.results:
-    own = [f"{snapshot.score(name):6.0f}" for snapshot in (before, after, controlled)]
-    rest = [[f"{run.scores['tuned'][name]:4.0f}" for run in group] for group in (runs, controls)]
-    print(f"{name:12}", *own, "  ", *rest[0], "    ", *rest[1])
-
-# %% [markdown]
-# Look down the control columns first: the controls learned nothing new, and still they need not
-# stand where the base stands. A fine-tune that loses no more than its control has not forgotten
-# anything *because of the new task*.
+# Support is learned: 87.5 %. The mean of the seven old skills falls from 97.9 to 67.9, how-to from
+# 100 to 22.5, reading by one question. The **flips** beside them count what changed sides.
 #
-# A score is a balance, and balances hide movement. **Flips** count it: items that were right and
-# are wrong now, and the reverse.
+# ## Read ten of them
+#
+# Rules sort them: *ticket-speak* has three words in a row that only the shop's replies have;
+# *garbage* is empty or has a word that stands nowhere in the data; a *near miss* shares three
+# quarters of its characters with the right answer.
+#
+# **Predict before you run.** If the model now takes every question for a customer's, most of the
+# lost answers should be ticket-speak. How many in a hundred are?
 
-# %%
-for name, found in mechanics.flips(before, after).items():
-    print(f"{name:12} {found}")
+# %% tags=["predict"]
+lost = [(name, *pair) for name in stored.OLD_SKILLS for pair in changed[name].lost]
+sort = [mechanics.kind_of(one.item.answer, two.output) for _, one, two in lost]
+print(len(lost), "lost:", dict(Counter(sort)))
+steps = [(one.item.answer, two.output) for name, one, two in lost if name == "howto"]
+begun = sum(now.startswith(right.split(" 2.")[0]) for right, now in steps)
+print(f"{begun} of {len(steps)} lost how-to answers begin with the right first step")
+for kind in mechanics.KINDS:
+    for place in [n for n, found in enumerate(sort) if found == kind][:2]:
+        name, one, two = lost[place]
+        print(f"\n{kind} ({name})\n   right: {one.item.answer}\n   now:   {two.output}")
 
 # %% [markdown]
-# ## Suspicion 1: the gradients collide
+# Twenty: 17 of 85. So part of the loss is a misread task (Kotha et al. 2023, arXiv 2309.10105), and
+# it shows in *old* formats, where no customer speaks. It is the smaller part: on the three stored
+# seeds 11, 7 and 6 in a hundred. More answers keep the right words and slip on the numbers, or
+# begin right and derail: on the stored seeds 22 of 33, 9 of 39 and 11 of 28 lost how-to answers
+# begin with the right first step. An answer that begins so was not deleted whole.
+#
+# ## Would any walk of this length have lost them?
+#
+# A fine-tune moves the weights. The root of the sum of squares of all changes is the **length** of
+# the update. To blame the *new task*, a comparison must hold the length fixed. Four companions,
+# made for three stored seeds:
+#
+# - the **control**: as many steps at the same rate on old examples. None of its rows is a probe
+#   here, and none has an answer that is tested;
+# - the fine-tune **cut** to the control's length: the same update, each weight's change multiplied
+#   by one number;
+# - the control **stretched** to the fine-tune's length;
+# - a **random** update: every matrix has the fine-tune's length and singular values, and its
+#   directions are drawn at random.
+#
+# **Predict before you run.** The control is shorter than the fine-tune. Of the points that lie
+# between the two, what share is left when both are equally long?
+
+# %% tags=["predict"]
+runs, controls = stored.read_inside("tickets"), stored.read_inside("control")
+own, shorter = [run.norm for run in runs], [run.norm for run in controls]
+compared = {
+    "base": (runs, "base", [0.0] * 3),
+    "fine-tune": (runs, "tuned", own),
+    "control": (controls, "tuned", shorter),
+    "fine-tune, cut": (runs, "as far as the other", shorter),
+    "control, stretched": (controls, "as far as the other", own),
+    "random": (runs, "turned", own),
+}
+print(f"{'':20}{'length':16}{'old skills':18}{'worst skill':18}support")
+for label, (group, model, lengths) in compared.items():
+    means, worst = (
+        [f"{value:3.0f}" for value in values]
+        for values in ([run.mean(model) for run in group], [run.worst(model)[1] for run in group])
+    )
+    support = [f"{run.scores[model]['support']:3.0f}" for run in group]
+    print(f"{label:20}{' '.join(f'{n:4.1f}' for n in lengths):16}",
+          *(f"{' '.join(part):17}" for part in (means, worst, support)))  # fmt: skip
+
+# %% [markdown]
+# Between none and nearly all of it. As they are, control and fine-tune lie 22.9, 28.2 and 26.1
+# points apart. With the fine-tune cut to the control's length 11.1, 8.9 and 0.4 are left; with the
+# control stretched to the fine-tune's, 21.1, 20.4 and 14.6. So:
+#
+# - *Length counts.* Cutting alone saves 12 to 26 points, and stretching costs even the control,
+#   2 to 11.
+# - *What was trained on counts too*, on every seed, by how much depends on the length at which one
+#   asks. It is an upper bound: the control rehearses old skills, so it is no neutral walk.
+# - *A random walk is harmless.* As long, with the same singular values, it costs 0.7 to 1.4 points.
+# - *The control is not harmless.* Lists fall from 90 to 57.5, 60 and 72.5 by training on
+#   old rows.
+#
+# ## Walk back
+#
+# Multiply the whole update by α and score it: α = 1 is the fine-tune, α = 0 the base. Nothing is
+# trained.
+#
+# **Predict before you run.** At α = 0.7, which part of the old skills' loss is undone, and how much
+# of support is given up for it?
+
+# %% tags=["predict"]
+for alpha in (1.0, 0.8, 0.7, 0.5):
+    scored = evaluate(mechanics.walked(base, tuned, alpha), suites)
+    old = fmean(scored.score(name) for name in stored.OLD_SKILLS)
+    print(f"alpha {alpha}: old skills {old:4.1f}, how-to {scored.score('howto'):5.1f}, "
+          f"support {scored.score('support'):4.1f}")  # fmt: skip
+
+names = {"base": 0.0, **{f"walked {part:g}": part for part in stored.FRACTIONS}, "tuned": 1.0}
+walk = {
+    "support": [[(a, run.scores[n]["support"]) for n, a in names.items()] for run in runs],
+    "old skills": [[(a, run.mean(n)) for n, a in names.items()] for run in runs],
+    "worst skill": [[(a, run.worst(n)[1]) for n, a in names.items()] for run in runs],
+}
+plot.lines(walk, x="α: share of the update that is kept", y="percent right (three seeds)")
+
+# %% [markdown]
+# On this seed 18 of 30 lost points are back, for 2.5 points of support; on the stored ones 71, 64
+# and 85 % of the loss, for 2.5, 2.5 and none. The last third of the walk buys next to nothing and
+# does most of the damage. At 0.5 the old skills stand at 94 to 96, and support has lost 18 to 25
+# points. Another metric agrees: on the stored seeds the right how-to answers cost 0.24, 0.43 and
+# 0.18 nats a token after the run, and 0.03, 0.06 and 0.02 at α = 0.7.
+#
+# **The attack on this reading.** Walking back mixes the base in again, so old skills must return at
+# α = 0. What counts is that support stays while they return: the loss was not the price of the new
+# skill. And there is a test that never sees the base: ten old examples, twenty steps, from the
+# fine-tune's weights alone. How-to
+# rises from 17.5, 2.5 and 30 to 45, 35 and 42.5 (*Ten examples*, below). Together they say that
+# much of what was lost had not been deleted. What stays away may be: no test here can prove it.
+#
+# > **The rule.** Before explaining a loss: read ten lost answers; compare with an update as long;
+# > walk back. Blame a mechanism for what is left.
+
+# %% [markdown]
+# ### Exercise 2.1 Which two runs decide? · medium · 8 minutes
+#
+# A post-mortem asks three questions. For each, name the two of the runs above whose comparison
+# decides it: `"rows"`: does it matter *what* was trained on? `"length"`: does it matter how far the
+# weights went? `"direction"`: would a random walk have done as much? The names are "fine-tune",
+# "control", "fine-tune, cut", "control, stretched" and "random".
+#
+# <details><summary>Hint</summary>
+#
+# Write down rows, length and direction of each run. In a deciding pair exactly one of them differs.
+# The random update was made from the fine-tune, at its full length.
+#
+# </details>
+
+# %% tags=["exercise"]
+# BEGIN SOLUTION
+# STUB: pairs = {"rows": ..., "length": ..., "direction": ...}  # such as ("control", "random")
+pairs = {
+    "rows": ("fine-tune", "control, stretched"),
+    "length": ("fine-tune", "fine-tune, cut"),
+    "direction": ("fine-tune", "random"),
+}
+# END SOLUTION
+check("2.1", pairs)
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("02")
+
+# %% [markdown]
+# ## On Monday
+#
+# After a LoRA fine-tune of a 1-8B chat model lost something: score it at four scales before you
+# train again. PEFT multiplies the adapter in place; nothing is saved or merged.
+#
+# ```python
+# import lm_eval
+# from lm_eval.models.huggingface import HFLM
+# from lm_eval.tasks import TaskManager
+# from peft import LoraConfig, get_peft_model
+# from peft.helpers import rescale_adapter_scale
+# from transformers import AutoModelForCausalLM, AutoTokenizer
+#
+# tokenizer = AutoTokenizer.from_pretrained("model")
+# model = AutoModelForCausalLM.from_pretrained("model")
+# # Yours instead of a fresh adapter: PeftModel.from_pretrained(model, "adapter")
+# model = get_peft_model(model, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+# tasks = TaskManager(include_path="tasks", include_defaults=False)
+# for alpha in (1.0, 0.8, 0.7, 0.5):
+#     with rescale_adapter_scale(model, alpha):
+#         scorer = HFLM(pretrained=model, tokenizer=tokenizer)
+#         found = lm_eval.simple_evaluate(scorer, tasks=["target", "keep"], task_manager=tasks)
+#     print(alpha, {n: task["exact_match,none"] for n, task in found["results"].items()})
+# ```
+#
+# Start with these four; Wortsman et al. (2021, arXiv 2109.01903) sweep the whole line. Cost: 4
+# scales × 500 items × 100 tokens = 200,000 tokens, no gradients; 8B weights in bf16 take 16 GB.
+# Then read ten answers of the worst task. Do not copy the toy's rate of 1e-2, its best α, or its
+# lengths: a length compares runs of one model only.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. Of the lost answers 6 to 20 in a hundred are ticket-speak. Many begin right and derail.
+# 2. The control is shorter than the fine-tune. At equal length the gap of 23 to 28 points between
+#    them shrinks to 0.4 to 11, or to 15 to 21, by the length one compares at; a random update as
+#    long costs 1.4 at most.
+# 3. At α = 0.7, 61 to 85 % of the loss is undone for at most 2.5 points of support. It was not the
+#    price of the new skill. Whether the rest is gone, neither test can show.
+#
+# **Next:** lesson 03 puts the learning rate and the rank in your hands.
+
+# %% [markdown]
+# # Deeper
+#
+# Six sections, each for itself; all use the models and the stored runs of the core.
+#
+# - Ten examples (8 min): the test that never sees the base
+# - Do the gradients collide? (8 min): a cosine and its noise floor
+# - Do the representations drift? (15 min): and is that the damage?
+# - Steeper or flatter? (20 min): one eigenvalue, four samples of rows
+# - Rows fit for a control (8 min): an exercise
+# - The preprint beside these runs (3 min)
+
+# %% [markdown]
+# ## Ten examples (8 min)
+#
+# If a skill is only out of reach, a few examples of *other* questions bring it back. Ten old
+# examples, in twenty steps; one of the ten is a how-to, whose text no test asks for. Ten more
+# without any how-to are the control of the repair, and a *stranger*, a model with random weights,
+# shows what ten examples teach by themselves.
+
+# %%
+stranger = mechanics.stranger(base)
+repaired = {
+    "with how-to": mechanics.relearn(tuned, rows.ten, lr=1e-3),
+    "without": mechanics.relearn(tuned, rows.ten_without, lr=1e-3),
+    "stranger": mechanics.relearn(stranger, rows.ten, lr=1e-3),
+}
+print("before      ", f"how-to {after.score('howto'):5.1f}")
+for name, model in repaired.items():
+    found = evaluate(model, [suite for suite in suites if suite.name in ("howto", "support")])
+    print(f"{name:12} how-to {found.score('howto'):5.1f}, support {found.score('support'):5.1f}")
+
+# %% [markdown]
+# On this seed how-to rises from 22.5 to 45 with the one how-to example and to 30 without; the
+# stranger learns nothing. The stored runs have three seeds and two rates:
+
+# %%
+print(f"{'':34}{'how-to':14}{'other skills':14}support")
+others = [name for name in stored.OLD_SKILLS if name != "howto"]
+for label, group in (("fine-tune", runs), ("control", controls)):
+    for name in [n for n in group[0].scores if n == "tuned" or n.startswith(("relearned", "str"))]:
+        found = [run.scores[name] for run in group]
+        columns = ([s["howto"] for s in found], [fmean(s[n] for n in others) for s in found],
+                   [s["support"] for s in found])  # fmt: skip
+        print(f"{label + ', ' + name:34}", "   ".join(
+            " ".join(f"{value:3.0f}" for value in column) for column in columns))  # fmt: skip
+
+# %% [markdown]
+# With the one how-to example, how-to rises by 27.5, 32.5 and 12.5 points at 1e-3, and by 25, 30 and
+# 10 at 3e-3. Without it, by 0, −2.5 and 0. So the example is needed, and it cannot have taught the
+# answers: the texts that came back are not in it. What it shows is how such an answer goes.
+# The other old skills gain about 4 at 1e-3. At 3e-3 support pays up to 10.
+#
+# The test is one-sided. What comes back was not gone; what stays away may be gone, or need more
+# than ten examples. The repair itself does no harm at 1e-3: the controls stay where they were.
+
+# %% [markdown]
+# ## Do the gradients collide? (8 min)
 #
 # The gradient of a loss points where it rises fastest, and training steps against it. If the
-# gradient of the tickets and the gradient of the old skills point apart, that is if their
-# **cosine** is negative, then a small step for the tickets *raises* the old loss. This is called
-# gradient conflict, or interference.
-#
-# To read a cosine one needs to know what it would be without any conflict. So we also compare old
-# data with other old data. First your own run, layer by layer:
-#
-# **Predict before you run.** Where will the cosine be most negative: in the attention weights or in
-# the MLP? In the first layer or in the last?
+# **cosine** between the gradients of old and new is negative, a small step for the new raises the
+# old loss: *gradient conflict*. A cosine needs a floor: how large is it between two samples of the
+# *same* data? Four samples of 21 held-out questions, four of 21 tickets, all disjoint:
 
 # %%
-rows = stored.example_rows()
-
-
-def by_layer(conflicts, kind):
-    return [(c.layer, c.cosine) for c in conflicts if c.kind == kind]
-
-
-yours = mechanics.gradient_conflict(tuned, rows.old, rows.new)
-among_old = mechanics.gradient_conflict(tuned, rows.old, rows.old_again)
-print(f"mean length of the gradients after your run: old {fmean(c.old for c in yours):.3f}, "
-      f"tickets {fmean(c.new for c in yours):.3f}")  # fmt: skip
-plot.lines(
-    {
-        "old and new, attention": [by_layer(yours, "attention")],
-        "old and new, MLP": [by_layer(yours, "mlp")],
-        "old and old, attention": [by_layer(among_old, "attention")],
-        "old and old, MLP": [by_layer(among_old, "mlp")],
-    },
-    x="layer", y="cosine of the gradients, after your run", zero=True, whole_x=True,
-)  # fmt: skip
+print("lowest, mean and highest of 4 samples x 3 seeds    attention               MLP")
+for pair in runs[0].looks[0].cosines:
+    for number, look in enumerate(runs[0].looks):
+        told = f"{pair:20} step {look.step:2}"
+        for kind in ("attention", "mlp"):
+            found = [
+                fmean(sample[kind]) for run in runs for sample in run.looks[number].cosines[pair]
+            ]
+            told += f"    {min(found):6.3f} {fmean(found):6.3f} {max(found):6.3f}"
+        print(told)
 
 # %% [markdown]
-# Old and new gradients stand at a right angle, or nearly, in every layer. By itself that says
-# little: the tickets have been learned by now, and hardly any gradient of theirs is left to point
-# anywhere. The other two curves say more. Two samples of *old* data agree with each other, as if
-# something common had been damaged and both gradients pointed at its repair.
+# Nothing collides that could be told from noise. At the base the cosine of old and tickets is
+# −0.011 in attention, −0.031 at the lowest: a figure could call it conflict. Two samples of the
+# *same* old data show −0.012, and −0.027 at the lowest. The base answers them right, so its old
+# gradient is short (0.07, the tickets' 0.67) and mostly noise. At step 15, where both are long
+# enough, two old samples agree (0.13 to 0.35) and old and tickets stand between −0.001 and 0.071:
+# at a right angle, or slightly together. At step 60 the tickets' gradient has nearly vanished
+# (0.01 to 0.02), and its angle says little.
 #
-# And the end says little about the way there. The stored runs were measured along it, and so were
-# their controls; here is the mean over the layers.
+# *What this leaves open.* A mean over samples can hide single rows that collide, and a step of
+# finite length can raise the old loss by curvature where the cosine is zero.
+
+# %% [markdown]
+# ## Do the representations drift? (15 min)
+#
+# Between the embedding and the answer, each layer turns the prompt into a vector. **Linear CKA**
+# (Kornblith et al. 2019) asks whether prompts that lay close together still do: 1 is the same
+# picture, 0 an unrelated one. With 98 prompts and 256 dimensions its plain form is far too kind, so
+# this one is debiased.
 
 
 # %%
-def along(looks, part, kind):
-    """Mean cosine over the layers at each look."""
-    return [
-        (look.step, fmean(c.cosine for c in getattr(look, part) if c.kind == kind))
-        for look in looks
-    ]
+def cka(models):
+    """One curve per run: (layer, CKA with the base)."""
+    return [[(d.layer, d.cka) for d in layers] for layers in models]
 
-
-print("mean length of the gradients in the three runs")
-for number, look in enumerate(runs[0].looks):
-    found = [c for run in runs for c in run.looks[number].conflict]
-    old, new = fmean(c.old for c in found), fmean(c.new for c in found)
-    print(f"step {look.step:2}: old {old:.3f}, tickets {new:.3f}")
 
 plot.lines(
     {
-        "old and new, attention": [along(run.looks, "conflict", "attention") for run in runs],
-        "old and new, MLP": [along(run.looks, "conflict", "mlp") for run in runs],
-        "old and old, MLP": [along(run.looks, "among_old", "mlp") for run in runs],
-        "old and old, control": [along(run.looks, "among_old", "mlp") for run in controls],
-    },
-    x="optimizer step", y="cosine of the gradients", zero=True,
-)  # fmt: skip
-
-# %% [markdown]
-# At the two ends one of the gradients has almost vanished, and an angle says little: the base gets
-# the old data right and has hardly any old gradient, and at the end it is the tickets that ask for
-# nothing more. What can be read lies in between. At steps 15 and 30 the cosine of old and new is
-# slightly positive, on every seed: no conflict.
-#
-# From step 15 on the old samples agree, on every seed. The controls (their MLP is drawn) say how
-# much of that is the tickets' doing. Two of the three show the same agreement at step 15, so it is
-# no sign of forgetting by itself. But at the end all controls are back at zero, while the runs on
-# tickets stand between 0.13 and 0.36, as if what was damaged in common had stayed damaged.
-#
-# Verdict on this model: gradient conflict, averaged over a batch, does not explain what was lost.
-# What harms without a first-order conflict may come from the second order: long steps where the
-# loss is curved, which is the third suspicion. And where in the model does a run on tickets pull
-# hardest?
-
-# %%
-layers = sorted(log.gradients[0][1])
-plot.lines(
-    {f"layer {n}": [[(step, found[n]) for step, found in log.gradients]] for n in layers},
-    x="optimizer step", y="length of the gradient (nats per unit)",
-)  # fmt: skip
-
-# %% [markdown]
-# These are the gradients of the adapter's matrices, not of the weights that they change. They grow
-# over the first steps, since one half of a fresh adapter is zero and holds the other half back, and
-# shrink as the tickets are learned. At most steps they are longest in the first layer, and no layer
-# is left out. Where a run pulls hardest is not yet where its damage is done: for that, look at the
-# layers' outputs.
-
-# %% [markdown]
-# ## Suspicion 2: the representations drift
-#
-# Between the embedding and the answer, each layer turns the prompt into a vector. If those
-# vectors change on *old* prompts, the later layers read something they were not trained to read.
-# Two measures: the **relative change** is the length of the difference as a share of the vector's
-# length. **Linear CKA** (Kornblith et al. 2019) asks whether prompts that lay close together
-# still do; turning the whole space around does not count as change. It is 1 for the same picture
-# and 0 for an unrelated one. With fewer prompts than dimensions (a hundred here, and 256) its plain
-# form is far too kind, so we use the debiased one.
-
-
-# %%
-def drifts(group, value):
-    """One curve per run: (layer, value) at its last look."""
-    return [[(d.layer, getattr(d, value)) for d in run.looks[-1].drift] for run in group]
-
-
-own = mechanics.drift(base, tuned, rows.prompts)
-plot.lines(
-    {
-        "tickets": drifts(runs, "cka"),
-        "control": drifts(controls, "cka"),
-        "yours": [[(d.layer, d.cka) for d in own]],
+        "fine-tune": cka(run.looks[-1].drift for run in runs),
+        "fine-tune, cut": cka(run.drifts["as far as the other"] for run in runs),
+        "control": cka(run.looks[-1].drift for run in controls),
+        "random": cka(run.drifts["turned"] for run in runs),
     },
     x="layer (0 is the embedding)", y="CKA with the base, old prompts", whole_x=True,
 )  # fmt: skip
 
-# %%
-plot.lines(
-    {
-        "tickets": drifts(runs, "change"),
-        "control": drifts(controls, "change"),
-        "yours": [[(d.layer, d.change) for d in own]],
-    },
-    x="layer (0 is the embedding)", y="relative change, old prompts", whole_x=True,
-)  # fmt: skip
-
 # %% [markdown]
-# The representations do drift, and in every stored run farther than in any stored control.
-# Verdict: drift is there, and it tells the runs from the controls. It is no measure of the damage,
-# though: the stored controls drift more than a third as far by CKA and more than half as far by the
-# relative change, and lose about a seventh as much.
-
-# %% [markdown]
-# ## Suspicion 3: the landscape changes
+# The last layer stands at 0.92 to 0.93 after the fine-tune and at 0.97 after the control. But the
+# fine-tune is longer: cut to the control's length it stands at 0.95 to 0.97, and the control
+# stretched to the fine-tune's at 0.95 to 0.96. A random update of full length leaves 0.99. So the
+# drift follows the direction *and* the length. It is no measure of the damage: on seed 2 the cut
+# fine-tune drifts farther than the control (0.966 against 0.975) and is as good (93.2 and 93.6).
 #
-# Think of the loss as a height above the space of all weights. How steep is it around the model?
-# The **top Hessian eigenvalue** is the curvature in the steepest direction: the larger, the
-# sooner a small step ruins the loss. It comes from a handful of products with the Hessian,
-# without ever writing down that matrix, which would have ten trillion entries here.
-
-# %%
-few = rows.old[:16]
-for name, model in (("base", base), ("yours", tuned), ("control", control)):
-    print(f"{name:8} {mechanics.top_eigenvalue(model, few, steps=6):6.1f}")
-
-# %% [markdown]
-# Three numbers, and the temptation to tell a story about them. Look at the seeds first:
-
-# %%
-plot.lines(
-    {
-        "old loss, tickets": [stored.curve(run.looks, "sharpness_old") for run in runs],
-        "old loss, control": [stored.curve(run.looks, "sharpness_old") for run in controls],
-        "ticket loss, tickets": [stored.curve(run.looks, "sharpness_new") for run in runs],
-    },
-    x="optimizer step", y="top eigenvalue (nats per squared unit)",
-)  # fmt: skip
-
-# %% [markdown]
-# Around the base the old-skill loss is nearly flat. Within fifteen steps on tickets it becomes five
-# to eight times as steep, on every stored seed, and at the end all three runs stand on steeper
-# ground than all three controls. That is the figure for a talk. But single controls pass through
-# steep places on the way, and one contradicts the figure altogether: in the run that was saved with
-# this page the live control stands on a steeper spot than the fine-tune beside it. It lost about
-# five points on average, most of them in lists; the fine-tune lost about thirty. Verdict: in the
-# stored runs the old loss ends steeper than in every control, and steepness alone does not measure
-# the damage. Without the live control, we might have called it the cause.
-#
-# The eigenvalue looks at one point. The straight line from the base to the fine-tune shows what
-# lies between them. The figure goes a fifth of the way beyond at either end, where its words take
-# their numbers from; so the two models themselves are printed above it. In lesson 08 this line
-# becomes a remedy.
-
-# %%
-fractions = stored.FRACTIONS
-walks = {
-    "old skills": [list(zip(fractions, run.line["old"])) for run in runs],
-    "tickets": [list(zip(fractions, run.line["new"])) for run in runs],
-    "old skills, control": [list(zip(fractions, run.line["old"])) for run in controls],
-}
-for name, curves in walks.items():
-    ends = [fmean(dict(curve)[place] for curve in curves) for place in (0.0, 1.0)]
-    print(f"{name:20} {ends[0]:.3f} at the base, {ends[1]:.3f} at the end of the run")
-plot.lines(walks, x="from base (0) to fine-tune (1)", y="loss (nats per answer token)")
-
-# %% [markdown]
-# Half of the way to the fine-tune costs the old skills next to nothing, and the last part costs
-# nearly everything, while the loss of the tickets falls from the first part on. There are points on
-# this line with most of both. The line to the control is nearly flat.
-
-# %%
-along_axis, across = [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], [-1.0, -0.5, 0.0, 0.5, 1.0]
-losses = mechanics.loss_plane(base, tuned, few, along_axis, across)
-plot.plane(along_axis, across, losses.tolist(), "Loss of old skills around base and fine-tune")
-
-# %% [markdown]
-# The base lies in a broad basin, and the fine-tune on its wall.
-#
-# > **Common gotcha.** A landscape picture shows two directions out of three million. What looks
-# > like a broad valley may be a ravine in all directions that are not drawn. The eigenvalue above
-# > looks at the steepest one; the picture is for intuition.
-
-# %% [markdown]
-# ## How large is the update, and how new?
-#
-# LoRA can change each matrix in at most eight directions. The update's **spectrum** tells how
-# many it really uses; **intruder dimensions** (Shuttleworth et al. 2024) are strong directions of
-# the new matrix that the old one did not have. Each layer has two matrices of attention and two of
-# the MLP.
-
-# %%
-for update in mechanics.update_spectrum(base, tuned):
-    matrix = update.name.split(".")[-2]
-    print(f"layer {update.layer} {update.kind:10} {matrix:7} size {update.size:.2f} of the weight, "
-          f"{update.rank} directions hold 90 %, {update.intruders} intruders")  # fmt: skip
-
-# %% [markdown]
-# A handful of directions hold most of each update, fewer than the eight that LoRA allows, and some
-# matrices, most of them in the later layers, gain a strong direction that they did not have. The
-# update is a small part of the weight's length: small, and enough.
-
-# %% [markdown]
-# ## Lost, or out of reach?
-#
-# A wrong answer has two possible reasons. The knowledge may be gone. Or it may be there, and the
-# model no longer recognises that it is being asked for it (Kotha et al. 2023). Three tests try to
-# tell them apart.
-#
-# **First: another way of asking.** The tickets were all written as `Customer: … Agent:`. If the
-# model has merely learned to be an agent, old questions asked in an old format should suffer less
-# than the same questions asked as a customer. Means over four skills:
-
-# %%
-print(f"{'format':9} {'yours':>14}   stored runs      stored controls")
-quick = stored.formats_of(base, 60), stored.formats_of(tuned, 60)
-for name in mechanics.FORMATS:
-    first, now = (fmean(scores[name].values()) for scores in quick)
-    told = []
-    for group in (runs, controls):
-        told += [f"{fmean(run.formats['tuned'][name].values()):4.0f}" for run in group] + ["  "]
-    print(f"{name:9} {first:5.0f} to {now:4.0f}   ", *told)
-
-# %% [markdown]
-# The three old formats lose about alike, so it is not one of them that was lost. Asked in the
-# tickets' own format, the same questions suffer most: in the stored runs nine to sixteen points
-# more than in the other three on average. There the model has learned to be an agent, and part of
-# the loss is a misread task. In the controls it is one to three points, hardly anything of the
-# kind.
-#
-# **Second: does it still know, when it need not say it?** The likelihood of the right answer
-# moves before the answer does. An answer that is wrong by a hair is not a skill that is gone. Here
-# is what the right answers to the lost questions have become: per token, and as a whole.
-
-# %%
-for name in watched:
-    if lost := mechanics.flips(before, after)[name].lost:
-        then = fmean(a.nll / a.tokens for a, _ in lost)
-        now = fmean(b.nll / b.tokens for _, b in lost)
-        whole, tokens = fmean(b.nll for _, b in lost), fmean(b.tokens for _, b in lost)
-        print(f"{name:12} {len(lost):3} lost; right answer {then:.2f} -> {now:.2f} nats a token, "
-              f"now {whole:4.1f} nats for its {tokens:.0f} tokens")  # fmt: skip
-
-# %% [markdown]
-# Per token it looks small: in most skills a few tenths of a nat, as if the answer had been beaten
-# by a hair. But an answer is right as a whole or not at all. That of a how-to question has some
-# thirty-six tokens, and what looked like a near miss is about ten nats away; a sum, with two or
-# three tokens, is little more than one. So by this test arithmetic was lost by a hair, and how-to
-# was not.
-#
-# **Third: ten examples.** We show the fine-tuned model ten examples of old skills, in twenty steps.
-# Ten examples cannot teach seven skills from nothing, so what comes back on held-out questions was
-# never gone. To check that claim the same ten are shown to a *stranger*, a model with random
-# weights. And since these steps may break something as well as mend it, they are shown to the
-# stored controls too, which had little to mend.
-
-# %%
-back = evaluate(mechanics.relearn(tuned, rows.ten), suites)
-taught = evaluate(mechanics.relearn(mechanics.stranger(base), rows.ten), suites)
-print(f"{'':12} base  yours  after ten  stranger   stored: tuned to after ten")
-for name in before.results:
-    own = [f"{snapshot.score(name):6.0f}" for snapshot in (before, after, back, taught)]
-    rest = [f"{r.scores['tuned'][name]:4.0f} to{r.scores['relearned'][name]:4.0f}" for r in runs]
-    print(f"{name:12}", *own, "     ", "  ".join(rest))
-
-print("\nthe same ten examples, shown to the stored controls")
-groups = {name: [name] for name in watched} | {"mean": watched}
-for label, names in groups.items():
-    told = []
-    for run in controls:
-        then = fmean(run.scores["tuned"][name] for name in names)
-        now = fmean(run.scores["relearned"][name] for name in names)
-        told.append(f"{then:4.0f} to{now:4.0f}")
-    print(f"{label:12}", "  ".join(told))
-
-# %% [markdown]
-# In the stored runs ten examples bring back a part of how-to on two seeds, and on the third they
-# take away more of it. What came back was not gone. The other skills move little, mostly down.
-#
-# Is all the rest gone, then? Look at the lower table. The same ten examples cost the controls three
-# to six points on average, and up to 23 in how-to: they are one more fine-tune, and a rough one. So
-# what did not come back may be gone, or this repair may be too rough to show it. The test is
-# one-sided: it can prove that a skill is there, and it cannot prove that one is lost. The stranger
-# learns next to nothing from ten examples, as it should be.
-
-# %% [markdown]
-# > **A note from experience.** The most persuasive explanation in a forgetting post-mortem is
-# > usually the one somebody drew before measuring. Ask for the control: what does the same figure
-# > look like for a run that did no harm?
-
-# %% [markdown]
-# ## Exercises
-#
-# ### 2.1 The cosine · easy · 10 minutes
-#
-# Write `gradient_cosine(a, b)`: the cosine of the angle between two gradients. Each is a list of
-# tensors, one per weight matrix, and counts as one long vector. Where one of them is all zeros,
-# return 0.0.
-#
-# <details><summary>Hint</summary>
-#
-# The dot product of long vectors is the sum of the dot products of their parts. The squared
-# length is the dot product of a vector with itself.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def gradient_cosine(a, b):
-    # BEGIN SOLUTION
-    dot = sum(float((x * y).sum()) for x, y in zip(a, b, strict=True))
-    length_a = sum(float(x.square().sum()) for x in a) ** 0.5
-    length_b = sum(float(y.square().sum()) for y in b) ** 0.5
-    return dot / (length_a * length_b) if length_a and length_b else 0.0
-    # END SOLUTION
-
-
-check("2.1", gradient_cosine)
-
-# %% [markdown]
-# ### 2.2 CKA · medium · 15 minutes
+# ### Exercise 2.3 CKA · medium · 10 minutes
 #
 # Write `linear_cka(x, y)` in its plain form, for two tensors of shape (inputs, width): centre
 # every column, then $\lVert Y^\top X \rVert_F^2 \,/\, (\lVert X^\top X \rVert_F \lVert Y^\top Y
@@ -487,10 +408,33 @@ def linear_cka(x, y):
     # END SOLUTION
 
 
-check("2.2", linear_cka)
+check("2.3", linear_cka)
 
 # %% [markdown]
-# ### 2.3 The Hessian without the Hessian · hard · 20 minutes
+# ## Steeper or flatter? (20 min)
+#
+# The **top Hessian eigenvalue** is the curvature of the loss in its steepest direction. It comes
+# from a handful of products with the Hessian, never from the matrix itself. Here on four samples of
+# fourteen questions, two of each old skill:
+
+# %%
+for name, model in (("base", base), ("fine-tune", tuned)):
+    print(f"{name:12}", *(f"{value:7.2f}" for value in stored.curvatures(model)))
+
+# %%
+for label, group in (("fine-tune", runs), ("control", controls)):
+    for run in group:
+        print(f"{label:12}", *(f"{value:7.2f}" for value in run.curvature["tuned"]))
+
+# %% [markdown]
+# The first cell: on one sample the base stands at 0.5, on another at 11, a factor of twenty between
+# rows of one kind. Whoever measures one sample can tell any story. Over three seeds and four
+# samples the fine-tune is steeper than the base in 11 of 12, and the control in 10 of 12.
+# Fine-tune against control, on the same rows: steeper in 8 of 12, on seed 0 in one of four. Further
+# training at this rate makes the old loss steeper, whatever the rows; the eigenvalue does not tell
+# a run that lost thirty points from one that lost five.
+#
+# ### Exercise 2.4 The Hessian without the Hessian · hard · 15 minutes
 #
 # Write `hvp(loss, parameters, vectors)`: the Hessian of `loss` times a vector. Parameters and
 # vectors are lists of tensors of the same shapes, and so is the result.
@@ -512,36 +456,73 @@ def hvp(loss, parameters, vectors):
     # END SOLUTION
 
 
-check("2.3", hvp)
+check("2.4", hvp)
 
 # %% [markdown]
-# ## Check your understanding
+# ## Rows fit for a control (8 min)
+#
+# A control that has rehearsed the test flatters itself. The first one of this course had: its old
+# examples held the texts of 32 of the 40 how-to questions that it was scored on, in other wordings.
+#
+# ### Exercise 2.2 Fit for a control · medium · 8 minutes
+#
+# Write `fit_for_control(rows, tested, shown)`: those of `rows` (each with a prompt and a
+# completion) whose answer is not in the set `tested`, and whose question none of the prompts in
+# `shown` asks, in whatever format. The formats are the bare question, `Question: …\nAnswer:` and
+# `User: …\nAssistant:`.
+#
+# <details><summary>Hint</summary>
+#
+# `str.removeprefix` and `str.removesuffix` take the format off. Completions begin with a space.
+#
+# </details>
 
-# %%
-quiz("02")
+
+# %% tags=["exercise"]
+def fit_for_control(rows, tested, shown):
+    # BEGIN SOLUTION
+    def question(prompt):
+        for head, tail in (("Question: ", "\nAnswer:"), ("User: ", "\nAssistant:")):
+            prompt = prompt.removeprefix(head).removesuffix(tail)
+        return prompt
+
+    asked = {question(prompt) for prompt in shown}
+    return [
+        row
+        for row in rows
+        if row["completion"].strip() not in tested and question(row["prompt"]) not in asked
+    ]
+    # END SOLUTION
+
+
+check("2.2", fit_for_control)
 
 # %% [markdown]
-# ## Recap
+# ## The preprint beside these runs (3 min)
 #
-# 1. Of three proposed mechanisms, gradient conflict does not show on this model. Drift does, and
-#    tells the runs from the controls. A steeper old loss does too in the stored runs; one live
-#    control that lost little stood steeper still, so steepness alone does not measure the damage.
-# 2. Three seeds and a control decided that; each figure alone would have told a story.
-# 3. Asked in the tickets' format the old skills suffer more, so part of the loss is a misread task.
-#    A part of how-to came back with ten examples on two of three seeds, so it was not gone. What
-#    did not come back may be: the examples cost the controls skills too, and prove nothing of it.
+# Imanov (2026) fine-tunes models of 109B parameters and more. Here: 4M, three seeds, one task.
 #
-# **Next:** lesson 03 puts the learning rate and the rank in your hands.
+# - *Gradients of old and new interfere in attention; their alignment predicts forgetting.* Here the
+#   cosine at step 15 is 0.03 (−0.001 to 0.071): no interference that these samples could show.
+# - *CKA falls by 0.32 to 0.47 in intermediate layers.* Here by 0.03 to 0.05, in the last layer by
+#   0.07 to 0.08, of which a third to a half is length.
+# - *The loss flattens around prior minima.* Here it is steeper than at the base in 11 of 12: the
+#   opposite sign, and the control shows it too.
+# - *15 to 23 % of the attention heads are severely disrupted.* Not measured here.
 #
+# One unreplicated preprint and one toy do not settle it. Other size, other tasks, another depth of
+# damage. What carries over is the question to ask of either: what does the same number look like
+# for a run as long that did no harm?
+
+# %% [markdown]
 # ## Sources
 #
-# - Imanov (2026), arXiv 2601.18699: proposes the three mechanisms; a preprint without replication.
-# - Kornblith et al. (2019), *Similarity of neural network representations revisited* (CKA), arXiv
-#   1905.00414. Song et al. (2012), JMLR 13:1393: the unbiased estimate.
+# - Imanov (2026), arXiv 2601.18699: names three mechanisms; a preprint without replication.
+# - Kornblith et al. (2019), arXiv 1905.00414: CKA. Song et al. (2012), JMLR 13:1393: the unbiased
+#   estimate.
 # - Mirzadeh et al. (2020), arXiv 2006.06958, and Li et al. (2024), arXiv 2406.04836: wide minima
 #   forget less.
-# - Li et al. (2018), *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
-# - Kotha et al. (2023), arXiv 2309.10105: part of forgetting is a misread task. A 2025 preprint,
-#   arXiv 2501.13453, calls damage that a few examples undo *spurious forgetting*.
-# - Shuttleworth et al. (2024), arXiv 2410.21228: intruder dimensions.
-# - Shenfeld et al. (2025), arXiv 2509.04259: distance to the base on the new task.
+# - Wortsman et al. (2021), arXiv 2109.01903: the line from base to fine-tune.
+# - Kotha et al. (2023), arXiv 2309.10105: part of forgetting is a misread task. Arxiv 2501.13453
+#   calls damage that a few examples undo *spurious forgetting*.
+# - Pearlmutter (1994): Hessian-vector products. Lanczos (1950): eigenvalues from products.

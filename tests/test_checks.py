@@ -40,9 +40,13 @@ def state_bytes(weights, trained):
     return 4 * (weights + 3 * trained)
 
 
-def gradient_cosine(a, b):
-    a, b = (torch.cat([part.flatten() for part in gradient]) for gradient in (a, b))
-    return torch.nn.functional.cosine_similarity(a, b, dim=0)
+def fit_for_control(rows, tested, shown):
+    asked = {question_of(prompt) for prompt in shown}
+    return [
+        row
+        for row in rows
+        if row["completion"].strip() not in tested and question_of(row["prompt"]) not in asked
+    ]
 
 
 def linear_cka(x, y, centre=0, power=2):
@@ -166,9 +170,14 @@ RIGHT = {
     "1.2": last_safe_step,
     "1.3": lora_parameters,
     "1.4": state_bytes,
-    "2.1": gradient_cosine,
-    "2.2": linear_cka,
-    "2.3": hvp,
+    "2.1": {
+        "rows": ("fine-tune", "control, stretched"),
+        "length": ("fine-tune", "fine-tune, cut"),
+        "direction": ("fine-tune", "random"),
+    },
+    "2.2": fit_for_control,
+    "2.3": linear_cka,
+    "2.4": hvp,
     "3.1": {4: 6e-3, 64: 1e-3},
     "3.2": lost_at,
     "3.3": promised_and_kept,
@@ -215,24 +224,6 @@ def of_any_safe(probes, names, margin):
 
 def including_margin(probes, names, margin):
     return last_safe_step(probes, names, margin - 1e-9)
-
-
-def mean_cosine(a, b):
-    return sum(gradient_cosine([x], [y]) for x, y in zip(a, b, strict=True)) / len(a)
-
-
-def dot(a, b, power=0):
-    a, b = (torch.cat([part.flatten() for part in gradient]) for gradient in (a, b))
-    return a @ b / (a.norm() * b.norm()) ** power
-
-
-def unsigned_cosine(a, b):
-    return abs(gradient_cosine(a, b))
-
-
-def careless_cosine(a, b):
-    found = dot(a, b, power=1)
-    return found if found == found else 7.0
 
 
 def without_graph(loss, parameters, vectors):
@@ -447,18 +438,14 @@ WRONG = [
     ("1.4", lambda n, t: 16 * n, "Only trained"),
     ("1.4", lambda n, t: 4 * n + 8 * t, "missing"),
     ("1.4", lambda n, t: 12 * t, "weights themselves"),
-    ("2.1", mean_cosine, "mean of three angles"),
-    ("2.1", dot, "dot product"),
-    ("2.1", lambda a, b: dot(a, b, power=2), "the root is missing"),
-    ("2.1", unsigned_cosine, "keep the sign"),
-    ("2.1", careless_cosine, "return 0.0"),
-    ("2.2", lambda x, y: linear_cka(x, y, centre=None), "not centred"),
-    ("2.2", lambda x, y: linear_cka(x, y, centre=1), "centres the rows"),
-    ("2.2", lambda x, y: linear_cka(x, y, power=1), "squared"),
-    ("2.3", without_graph, "does not require grad"),
-    ("2.3", gradient_only, "gradient itself"),
-    ("2.3", gradient_times_vector, "gradient times vector"),
-    ("2.3", flat_hvp, "list of tensors"),
+    ("2.2", lambda rows, tested, shown: rows, "answer is tested"),
+    ("2.3", lambda x, y: linear_cka(x, y, centre=None), "not centred"),
+    ("2.3", lambda x, y: linear_cka(x, y, centre=1), "centres the rows"),
+    ("2.3", lambda x, y: linear_cka(x, y, power=1), "squared"),
+    ("2.4", without_graph, "does not require grad"),
+    ("2.4", gradient_only, "gradient itself"),
+    ("2.4", gradient_times_vector, "gradient times vector"),
+    ("2.4", flat_hvp, "list of tensors"),
     ("3.1", {4: 3e-3, 64: 3e-3}, "Rank 4 at 0.003 ends at 62 %, not there yet"),
     ("3.1", {4: 6e-3, 64: 6e-3}, "Judge a rank by its best rate"),
     ("3.2", lost_at_next_look, "next look"),

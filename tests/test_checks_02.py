@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from helpers.exercises import grade
-from helpers.quizzes import FOLDER, read_quiz
+
+PAIRS = {
+    "rows": ("fine-tune", "control, stretched"),
+    "length": ("fine-tune", "fine-tune, cut"),
+    "direction": ("fine-tune", "random"),
+}
 
 
-def joined(gradient):
-    return torch.cat([part.flatten() for part in gradient])
+def question_of(prompt):
+    for head, tail in (("Question: ", "\nAnswer:"), ("User: ", "\nAssistant:")):
+        prompt = prompt.removeprefix(head).removesuffix(tail)
+    return prompt
 
 
-def gradient_cosine(a, b):
-    a, b = joined(a), joined(b)
-    length = float(a.norm() * b.norm())
-    return float(a @ b) / length if length else 0.0
+def fit_for_control(rows, tested, shown, same=question_of, answer=str.strip):
+    asked = {same(prompt) for prompt in shown}
+    return [
+        row
+        for row in rows
+        if answer(row["completion"]) not in tested and same(row["prompt"]) not in asked
+    ]
 
 
 def linear_cka(x, y):
@@ -34,14 +43,16 @@ def hvp(loss, parameters, vectors):
 @pytest.mark.parametrize(
     ("exercise", "answer"),
     [
-        ("2.1", gradient_cosine),
-        ("2.1", lambda a, b: torch.tensor(gradient_cosine(a, b))),
-        ("2.1", lambda a, b: torch.tensor([gradient_cosine(a, b)])),
-        ("2.1", lambda a, b: np.float32(gradient_cosine(a, b))),
-        ("2.2", linear_cka),
-        ("2.2", lambda x, y: float(linear_cka(x, y))),
-        ("2.3", hvp),
-        ("2.3", lambda loss, ps, vs: tuple(hvp(loss, ps, vs))),
+        ("2.1", PAIRS),
+        ("2.1", PAIRS | {"rows": ["fine-tune, cut", "control"]}),
+        ("2.1", PAIRS | {"length": ("control", "control, stretched")}),
+        ("2.1", PAIRS | {"direction": ("random", "fine-tune")}),
+        ("2.2", fit_for_control),
+        ("2.2", lambda *given: tuple(fit_for_control(*given))),
+        ("2.3", linear_cka),
+        ("2.3", lambda x, y: float(linear_cka(x, y))),
+        ("2.4", hvp),
+        ("2.4", lambda loss, ps, vs: tuple(hvp(loss, ps, vs))),
     ],
 )
 def test_any_kind_of_right_answer(exercise, answer):
@@ -55,16 +66,7 @@ def half_filled_hvp(loss, parameters, vectors):
 
 
 def test_a_half_filled_stub_is_not_attempted():
-    assert grade("2.3", half_filled_hvp).status == "not attempted"
-
-
-def only_second_guarded(a, b):
-    a, b = joined(a), joined(b)
-    return float(a @ b / (a.norm() * b.norm())) if b.norm() > 0 else 0.0
-
-
-def per_matrix(a, b):
-    return [gradient_cosine([x], [y]) for x, y in zip(a, b, strict=True)]
+    assert grade("2.4", half_filled_hvp).status == "not attempted"
 
 
 def one_mean_for_all(x, y):
@@ -89,18 +91,30 @@ def blocks_only(loss, parameters, vectors):
 @pytest.mark.parametrize(
     ("exercise", "answer", "hint"),
     [
-        ("2.1", only_second_guarded, "return 0.0"),
-        ("2.1", per_matrix, "one number"),
-        ("2.1", lambda a, b: torch.ones(3), "one number"),
-        ("2.1", lambda a, b: torch.tensor([3.0]), "not 3.000"),
-        ("2.2", one_mean_for_all, "Each column has its own"),
-        ("2.2", lambda x, y: x, "one number"),
-        ("2.3", without_graph, "create_graph=True"),
-        ("2.3", without_graph, "does not require grad"),
-        ("2.3", blocks_only, "act on each other"),
-        ("2.3", lambda loss, ps, vs: torch.cat(hvp(loss, ps, vs)), "list of tensors"),
-        ("2.3", lambda loss, ps, vs: [torch.cat(hvp(loss, ps, vs))], "shapes of the parameters"),
-        ("2.3", lambda loss, ps, vs: 1.0, "list of tensors"),
+        ("2.1", {"rows": ("fine-tune", "control")}, "keys rows, length, direction"),
+        ("2.1", PAIRS | {"rows": ("fine-tune", "control")}, "differ in length as well"),
+        ("2.1", PAIRS | {"rows": ("fine-tune", "fine-tune, cut")}, "differ in length, not in rows"),
+        ("2.1", PAIRS | {"length": ("control", "fine-tune")}, "differ in rows as well"),
+        ("2.1", PAIRS | {"direction": ("fine-tune", "control")}, "not in direction"),
+        ("2.1", PAIRS | {"direction": ("control, stretched", "random")}, "was made from"),
+        ("2.1", PAIRS | {"direction": ("fine-tune, cut", "random")}, "differ in length as well"),
+        ("2.1", PAIRS | {"direction": ("random", "random")}, "same run twice"),
+        ("2.1", PAIRS | {"direction": ("fine-tune", "noise")}, "no run 'noise'"),
+        ("2.1", PAIRS | {"direction": "random"}, "name two runs"),
+        ("2.2", lambda rows, tested, shown: rows, "answer is tested"),
+        ("2.2", lambda *given: fit_for_control(*given, answer=str), "begin with a space"),
+        ("2.2", lambda *given: fit_for_control(*given, same=str), "another format"),
+        ("2.2", lambda rows, tested, shown: [], "nothing is wrong with"),
+        ("2.2", lambda rows, tested, shown: [r["prompt"] for r in rows], "as they were"),
+        ("2.2", lambda rows, tested, shown: {}, "list of rows"),
+        ("2.3", one_mean_for_all, "Each column has its own"),
+        ("2.3", lambda x, y: x, "one number"),
+        ("2.4", without_graph, "create_graph=True"),
+        ("2.4", without_graph, "does not require grad"),
+        ("2.4", blocks_only, "act on each other"),
+        ("2.4", lambda loss, ps, vs: torch.cat(hvp(loss, ps, vs)), "list of tensors"),
+        ("2.4", lambda loss, ps, vs: [torch.cat(hvp(loss, ps, vs))], "shapes of the parameters"),
+        ("2.4", lambda loss, ps, vs: 1.0, "list of tensors"),
     ],
 )
 def test_wrong_answer_names_the_mistake(exercise, answer, hint):
@@ -111,15 +125,9 @@ def test_wrong_answer_names_the_mistake(exercise, answer, hint):
 
 @pytest.mark.parametrize("number", [0.0, 0.0005, -0.0005])
 def test_a_number_near_zero_is_not_taken_for_another_mistake(number):
-    assert "not 0.00" in grade("2.1", lambda a, b: number).message.replace("-0", "0")
-    assert "not 0.00" in grade("2.2", lambda x, y: number).message.replace("-0", "0")
+    assert "not 0.00" in grade("2.3", lambda x, y: number).message.replace("-0", "0")
 
 
 def test_the_learners_own_errors_pass_through():
-    message = grade("2.3", lambda loss, ps, vs: {}["gone"]).message
+    message = grade("2.4", lambda loss, ps, vs: {}["gone"]).message
     assert "Your function raised KeyError: 'gone'" in message
-
-
-def test_the_quiz_has_five_questions_and_an_open_one():
-    entries = read_quiz(FOLDER / "02.json")
-    assert sum("open" in entry for entry in entries) == 1 and len(entries) == 6

@@ -291,54 +291,77 @@ def test_the_top_eigenvalue_agrees_with_the_whole_hessian(minute):
     assert mechanics.top_eigenvalue(minute, OLD, steps=25) == pytest.approx(truth, rel=0.02)
 
 
+# The walk
+
+
 @pytest.mark.parametrize("kind", ["tuned", "tuned_fully"])
-def test_the_line_begins_at_the_base_and_ends_at_the_fine_tune(tiny, kind, request):
+def test_the_walk_begins_at_the_base_and_ends_at_the_fine_tune(tiny, kind, request):
     model = request.getfixturevalue(kind)
-    line = mechanics.loss_on_line(tiny, model, NEW, [0, 0.5, 1])
+    whole = mechanics.distance(tiny, model)
+    squares = [
+        (there - here).double().square().sum()
+        for here, there in zip(
+            mechanics.merged(tiny).parameters(), mechanics.merged(model).parameters(), strict=True
+        )
+    ]
+    assert whole == pytest.approx(float(sum(squares)) ** 0.5, rel=1e-5)
     batch = batch_of(tiny, NEW)
     with torch.no_grad():
         ends = [mechanics.answer_loss(each, batch).item() for each in (tiny, model)]
-    assert [line[0], line[2]] == pytest.approx(ends, rel=1e-4)
-    plane = mechanics.loss_plane(tiny, model, NEW, along=[0, 0.5, 1], across=[-0.5, 0])
-    assert plane.shape == (2, 3)
-    assert plane[1].tolist() == pytest.approx(line, rel=1e-5)
-    assert not torch.allclose(plane[0], plane[1])
+        found = [
+            mechanics.answer_loss(mechanics.walked(tiny, model, part), batch).item()
+            for part in (0, 1)
+        ]
+    assert found == pytest.approx(ends, rel=1e-4)
+    half = mechanics.walked(tiny, model, 0.5)
+    assert mechanics.distance(tiny, half) == pytest.approx(whole / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["tuned", "tuned_fully"])
+@pytest.mark.parametrize("spectrum", [False, True])
+def test_a_walk_astray_is_as_long_matrix_by_matrix(tiny, kind, spectrum, request):
+    model = request.getfixturevalue(kind)
+    lost = mechanics.astray(tiny, model, seed=1, spectrum=spectrum)
+    base, end, other = (dict(mechanics.merged(m).named_parameters()) for m in (tiny, model, lost))
+    with torch.no_grad():
+        for name, start in base.items():
+            update, random = end[name] - start, other[name] - start
+            assert float(random.norm()) == pytest.approx(float(update.norm()), rel=2e-2, abs=1e-6)
+            if spectrum and update.ndim == 2 and update.any():
+                values = [torch.linalg.svdvals(part)[:2] for part in (update, random)]
+                torch.testing.assert_close(*values, rtol=2e-2, atol=1e-4)
+                cosine = torch.nn.functional.cosine_similarity(
+                    update.flatten(), random.flatten(), dim=0
+                )
+                assert abs(float(cosine)) < 0.6
+    again = mechanics.astray(tiny, model, seed=1, spectrum=spectrum)
+    assert mechanics.distance(lost, again) == 0
 
 
 def test_models_of_two_shapes_have_no_line(tiny, minute):
-    with pytest.raises((ValueError, RuntimeError)):
-        mechanics.loss_on_line(tiny, minute, NEW, [0, 1])
+    with pytest.raises(ValueError, match="different parameters"):
+        mechanics.walked(tiny, minute, 0.5)
 
 
-# The spectrum
+# Kinds of wrong answers
 
 
-def test_rank_of_known_spectra():
-    assert mechanics.rank_90(torch.tensor([1.0, 0.0, 0.0])) == 1
-    assert mechanics.rank_90(torch.ones(10)) == 9
-    assert mechanics.rank_90(torch.zeros(4)) == 0
-
-
-def test_an_update_of_low_rank_has_as_many_directions(tiny, tuned, tuned_fully):
-    for found in mechanics.update_spectrum(tiny, tuned):
-        values = torch.tensor(found.singular_values)
-        assert found.size > 0 and 1 <= found.rank <= 2
-        assert values[2:].max() < 1e-4 * values[0]
-    ranks = [found.rank for found in mechanics.update_spectrum(tiny, tuned_fully)]
-    assert max(ranks) > 2
-
-
-def test_a_planted_direction_is_an_intruder():
-    generator = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(200, 31, generator=generator)).Q
-    before = basis[:, :30] @ torch.diag(torch.linspace(3, 1, 30)) @ torch.randn(30, 200).div(14)
-    right = torch.nn.functional.normalize(torch.randn(200, generator=generator), dim=0)
-    low = before[:, :40]
-    assert mechanics.intruders(before, before) == 0
-    # Seen from a matrix that does not span the new direction, it is new.
-    assert (
-        mechanics.intruders(low[:, :30], (low + 10 * basis[:, 30:] @ right[None, :40])[:, :30]) == 1
-    )
+@pytest.mark.parametrize(
+    ("gold", "answer", "kind"),
+    [
+        ("hospital", "Open the settings page and use the black link within 2 days.", 0),
+        ("4 x 5 = 20. The answer is 20.", "4 x 1 = 40. The answer is 40.", 1),
+        ("1. Move the chairs away. 2. Rest.", "1. Move the chairs away. 1. Rest.", 1),
+        ("hospital", "", 2),
+        ("Does Max study?", "Doesk by talkake", 2),
+        ("31, 50, 64", "31, 50, 64, 50", 3),
+        ("Does Anna listen before dinner?", "Does Anna laugh before dinner?", 3),
+        ("nest", "bird", 4),
+        ("12", "30", 4),
+    ],
+)
+def test_the_kind_of_a_wrong_answer(gold, answer, kind):
+    assert mechanics.kind_of(gold, answer) == mechanics.KINDS[kind]
 
 
 # Flips and distance
@@ -423,8 +446,7 @@ def test_everything_runs_on_other_architectures(kind, tokenizer, tmp_path):
     assert sorted(kinds) == [(0, "attention"), (0, "mlp"), (1, "attention"), (1, "mlp")]
     assert len(mechanics.drift(base, tuned, PROMPTS)) == 3
     assert math.isfinite(mechanics.top_eigenvalue(tuned, OLD, steps=3))
-    line = mechanics.loss_on_line(base, tuned, NEW, [0, 1])
-    assert line[1] < line[0]
-    assert all(1 <= m.rank <= 2 for m in mechanics.update_spectrum(base, tuned))
+    half = mechanics.walked(base, tuned, 0.5)
+    assert 0 < mechanics.distance(base, half) < mechanics.distance(base, tuned)
     assert mechanics.kl_to_base(base, tuned, NEW) > 0
     assert set(log.gradients[0][1]) == {0, 1}

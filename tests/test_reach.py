@@ -1,4 +1,4 @@
-"""Out of reach or lost: other formats, a few examples again, and a stranger for comparison."""
+"""Out of reach or lost: a few examples again, a stranger for comparison, stored measurements."""
 
 from __future__ import annotations
 
@@ -8,84 +8,16 @@ import pytest
 import torch
 
 from helpers.mechanics import answer_loss, stored
-from helpers.mechanics.gradients import Conflict
+from helpers.mechanics.drift import Drift
 from helpers.mechanics.loss import batch_of
-from helpers.mechanics.reach import FORMATS, asked_as, relearn, stranger
+from helpers.mechanics.reach import relearn, stranger
 from helpers.runs import BadRuns
-from helpers.suites import Item, Suite, load_suites
+from helpers.scope.leaks import question_of
 from helpers.training import finetune
 
 TEN = [
     {"prompt": f"What is {number} + 1?", "completion": f" {number + 1}"} for number in range(1, 11)
 ]
-
-
-def item(name, prompt, layout):
-    return Item(name, "facts", "family", layout, prompt, f"answer {name}", ("no", f"answer {name}"))
-
-
-SUITE = Suite(
-    "facts",
-    (
-        item("one", "Who?", "bare"),
-        item("two", "Question: What?\nAnswer:", "qa"),
-        item("three", "User: Why?\nAssistant:", "chat"),
-        item("four", "The shop is red.\nWhich colour?", "bare"),
-    ),
-    extract="(.*)",
-)
-
-
-# Other formats
-
-
-@pytest.mark.parametrize(
-    ("name", "head", "tail"),
-    [
-        ("bare", "", ""),
-        ("question", "Question: ", "\nAnswer:"),
-        ("chat", "User: ", "\nAssistant:"),
-        ("customer", "Customer: ", "\nAgent:"),
-    ],
-)
-def test_bare_questions_are_put_in_each_format(name, head, tail):
-    found = asked_as(SUITE, name)
-    questions = ["Who?", "The shop is red.\nWhich colour?"]
-    assert [i.prompt for i in found.items] == [head + question + tail for question in questions]
-    assert [i.id for i in found.items] == ["one", "four"]
-    assert [i.answer for i in found.items] == ["answer one", "answer four"]
-    assert [i.choices for i in found.items] == [("no", "answer one"), ("no", "answer four")]
-    assert (found.name, found.kind, found.extract) == ("facts", "generate", "(.*)")
-    assert SUITE.items[0].prompt == "Who?"
-
-
-def test_the_formats_are_those_of_the_suites_and_the_tickets():
-    """Layouts that a suite's own items have, cut out of their prompts."""
-    (suite,), (support,) = load_suites("facts", size=700), load_suites("support", size=50)
-    of = {
-        layout: [i.prompt for i in suite.items if i.format == layout] for layout in ("qa", "chat")
-    }
-    of["support"] = [i.prompt for i in support.items]
-    for layout, name in (("qa", "question"), ("chat", "chat"), ("support", "customer")):
-        head, tail = FORMATS[name]
-        assert of[layout] and all(p.startswith(head) and p.endswith(tail) for p in of[layout])
-
-
-def test_an_unknown_format_names_those_there_are():
-    with pytest.raises(
-        ValueError, match=r"no format 'shout'\. There are bare, question, chat, cust"
-    ):
-        asked_as(SUITE, "shout")
-
-
-def test_a_suite_without_bare_questions_is_refused():
-    with pytest.raises(ValueError, match="'facts' has no bare questions"):
-        asked_as(Suite("facts", SUITE.items[1:3]), "chat")
-
-
-@pytest.mark.parametrize("name", stored.ASKED_DIFFERENTLY)
-def test_the_skills_that_are_asked_differently_have_bare_questions(name):
-    assert len(asked_as(load_suites(name, size=120)[0], "customer")) >= 20
 
 
 # Relearning
@@ -151,19 +83,22 @@ def test_a_stranger_can_be_taught(tiny):
 
 def inside(data="tickets", seed=0):
     """A record as `make_inside` makes it, small."""
-    conflict = [{"layer": 0, "kind": "mlp", "cosine": -0.25, "old": 1.0, "new": 2.0}]
+    drift = [{"layer": 0, "cka": 0.5, "change": 0.25}]
     look = {
-        "conflict": conflict,
-        "among_old": conflict,
-        "drift": [{"layer": 0, "cka": 0.5, "change": 0.25}],
-        **dict.fromkeys(("sharpness_old", "sharpness_new", "loss_old", "loss_new"), 0.0),
+        "cosines": {"old and tickets": [{"attention": [-0.25], "mlp": [0.0]}]},
+        "lengths": {"old": 1.0, "tickets": 2.0},
+        "drift": drift,
     }
+    scores = dict.fromkeys(stored.OLD_SKILLS, 90.0) | {"lists": 20.0, "support": 0.0}
     return {
         "setting": {"data": data, "seed": seed},
-        "looks": [{**look, "step": step, "sharpness_old": 2.0 * step} for step in (0, 5)],
-        "line": {"old": [1.0], "new": [2.0]},
-        "scores": {"base": {"facts": 100.0}},
-        "formats": {"base": {"bare": {"lists": 90.0}}},
+        "looks": [{**look, "step": step} for step in (0, 5)],
+        "norm": 2.0,
+        "scores": {"base": scores},
+        "nll": {"base": scores},
+        "drifts": {"turned": drift},
+        "curvature": {"base": [1.0]},
+        "lost": [["lists", "lists-000", "no"]],
         "origin": {"data": "abc"},
     }
 
@@ -179,18 +114,38 @@ def test_the_inside_of_runs_is_read_by_data_and_seed(tmp_path, monkeypatch):
     assert {run.setting.data for run in stored.read_inside("tickets")} == {"tickets"}
     assert len(stored.read_inside()) == 4
     run = stored.read_inside("tickets")[0]
-    assert run.looks[1].conflict == (Conflict(0, "mlp", -0.25, 1.0, 2.0),)
-    assert run.looks[1].drift[0].change == 0.25
-    assert stored.curve(run.looks, "sharpness_old") == [(0, 0.0), (5, 10.0)]
+    assert run.looks[1].drift == run.drifts["turned"] == (Drift(0, 0.5, 0.25),)
+    assert run.mean("base") == 80 and run.worst("base") == ("lists", 20.0)
+    assert run.lost == (("lists", "lists-000", "no"),)
     path.write_text(json.dumps({**records[0], "looks": [{"step": 0}]}))
     with pytest.raises(BadRuns, match="damaged"):
         stored.read_inside()
+    with pytest.raises(ValueError, match="no runs on 'sums'"):
+        stored.read_inside("sums")
 
 
-def test_the_examples_for_measuring_are_of_two_kinds_and_do_not_overlap():
+def test_the_examples_for_measuring_and_for_the_control_do_not_overlap():
     rows = stored.example_rows()
-    assert [len(part) for part in rows] == [48, 48, 48, 10, 100]
-    old = {row["prompt"] for part in (rows.old, rows.old_again, rows.ten) for row in part}
-    assert len(old) == 106 and not old & set(rows.prompts)
-    assert rows == stored.example_rows()
-    assert all(row["prompt"].startswith("Customer: ") for row in rows.new)
+    assert [len(part) for part in rows] == [4, 4, 98, 10, 10, len(rows.control)]
+    assert {len(sample) for sample in (*rows.old, *rows.new)} == {21}
+    old = [row["prompt"] for sample in rows.old for row in sample]
+    assert len({*old, *rows.prompts}) == 84 + 98
+    steps = [row["completion"].startswith(" 1. ") for row in rows.ten]
+    assert sum(steps) == 1 and steps[0]
+    assert not any(row["completion"].startswith(" 1. ") for row in rows.ten_without)
+    assert len(rows.control) > 1000
+    assert sum(row["completion"].startswith(" 1. ") for row in rows.control) > 20
+    assert all(row["prompt"].startswith("Customer: ") for part in rows.new for row in part)
+
+
+def test_no_row_of_the_control_shows_what_is_asked_or_its_answer():
+    rows = stored.example_rows()
+    asked = {question_of(item.prompt) for suite in stored.suites() for item in suite.items}
+    asked |= {question_of(row["prompt"]) for sample in rows.old for row in sample}
+    asked |= {question_of(prompt) for prompt in rows.prompts}
+    tested = {item.answer for suite in stored.suites() for item in suite.items}
+    for part in (rows.control, rows.ten, rows.ten_without):
+        assert not {question_of(row["prompt"]) for row in part} & asked
+        assert not {row["completion"].strip() for row in part} & tested
+    shown = {row["completion"] for row in (*rows.ten, *rows.ten_without)}
+    assert not {row["completion"] for row in rows.control} & shown

@@ -27,44 +27,96 @@ def _not_a_number(found: object) -> str | None:
     return None
 
 
-@exercise(
-    "2.1", reading="One angle for the whole model; per layer it is the same with fewer parts."
-)
-def gradient_cosine(function) -> str | None:
-    # Parts of very different length: an average of angles is then far from the angle of the whole.
-    shapes = (4, 6), (5, 2), (3, 3)
-    a, b = _draw(0, *shapes), _draw(1, *shapes)
-    a = [a[0], 10 * a[1], a[2]]
-    b = [b[0], b[1] + 2 * a[1], b[2]]
-    long_a, long_b = (torch.cat([part.flatten() for part in g]) for g in (a, b))
-    expected = torch.nn.functional.cosine_similarity(long_a, long_b, dim=0)
-    parts = [
-        torch.nn.functional.cosine_similarity(x.flatten(), y.flatten(), dim=0)
-        for x, y in zip(a, b, strict=True)
-    ]
-    found = function(a, b)
-    if mistake := _not_a_number(found):
-        return mistake
-    if not _close(found, expected):
-        if _close(found, sum(parts) / len(parts)):
-            return "That is the mean of three angles. Take one angle of the long vectors."
-        if _close(found, long_a @ long_b):
-            return "That is the dot product. Divide it by both lengths."
-        if _close(found, long_a @ long_b / (long_a @ long_a * (long_b @ long_b))):
-            return "Divided by the squared lengths: the root is missing."
-        return (
-            f"For two gradients of three matrices the cosine is {float(expected):.3f}, "
-            f"not {float(found):.3f}."
-        )
-    if not _close(function(a, [-x for x in a]), -1):
-        return "Opposite gradients have the cosine -1; keep the sign."
-    zeros = [torch.zeros_like(x) for x in a]
-    if not all(_close(function(*pair), 0) for pair in ((a, zeros), (zeros, a), (zeros, zeros))):
-        return "Where one gradient is all zeros, return 0.0."
+#: What tells the runs of exercise 2.1 apart. Kept here, not in the lesson: the check reads a pair
+#: by what differs between its two runs, whatever their names.
+RUNS = {
+    "fine-tune": ("tickets", "its own", "trained"),
+    "control": ("old rows", "shorter", "trained"),
+    "fine-tune, cut": ("tickets", "shorter", "trained"),
+    "control, stretched": ("old rows", "its own", "trained"),
+    "random": ("tickets", "its own", "random"),
+}
+ASPECTS = ("rows", "length", "direction")
+#: For each question, the aspect that may differ; all others must be alike.
+QUESTIONS = {"rows": 0, "length": 1, "direction": 2}
+
+
+@exercise("2.1", reading="One thing differs in each pair: that is all that makes a control.")
+def deciding_pairs(pairs) -> str | None:
+    if not isinstance(pairs, dict) or set(pairs) != set(QUESTIONS):
+        return f"Give a dict with the keys {', '.join(QUESTIONS)}, each with two runs."
+    for question, wanted in QUESTIONS.items():
+        pair = pairs[question]
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            return f"{question}: name two runs, as a tuple."
+        unknown = [name for name in pair if name not in RUNS]
+        if unknown:
+            return f"{question}: there is no run {unknown[0]!r}. There are {', '.join(RUNS)}."
+        if pair[0] == pair[1]:
+            return f"{question}: these are the same run twice."
+        one, other = (RUNS[name] for name in pair)
+        differ = [n for n in range(3) if one[n] != other[n]]
+        # A random update belongs to no rows: against it, only the direction is at issue.
+        if "random" in (one[2], other[2]):
+            differ = [n for n in differ if n != 0]
+            if one[0] != other[0]:
+                return (
+                    f"{question}: the random update has the fine-tune's singular values; "
+                    "compare it with the run that it was made from."
+                )
+        names = [ASPECTS[n] for n in differ]
+        if wanted not in differ:
+            return f"{question}: these two differ in {' and '.join(names)}, not in {question}."
+        if len(differ) > 1:
+            rest = " and ".join(name for name in names if name != question)
+            return (
+                f"{question}: these two differ in {rest} as well, so a gap between them "
+                f"may come from that."
+            )
     return None
 
 
-@exercise("2.2", reading="`helpers.mechanics.linear_cka` has the debiased form, for few inputs.")
+FORMATS = ("{q}", "Question: {q}\nAnswer:", "User: {q}\nAssistant:")
+
+
+@exercise("2.2", reading="The lesson's control was drawn so; a test of the course repeats it.")
+def fit_for_control(function) -> str | None:
+    def row(question: str, answer: str, layout: int = 0) -> dict[str, str]:
+        return {"prompt": FORMATS[layout].format(q=question), "completion": f" {answer}"}
+
+    tested = {"1. Open the door. 2. Go in.", "15", "Paris"}
+    shown = ["Sort: c, a, b", FORMATS[1].format(q="Who sings?")]
+    cases = [
+        (row("2 + 2", "4"), True, "drops a row that nothing is wrong with"),
+        (row("How do I enter?", "1. Open the door. 2. Go in.", 2), False,
+         "keeps a row whose answer is tested, in another wording. Completions begin with a space: "
+         "compare them without it"),
+        (row("7 + 8", "15"), False, "keeps a row whose answer is tested"),
+        (row("Sort: c, a, b", "a, b, c"), False, "keeps a prompt that the probes show"),
+        (row("Sort: c, a, b", "a, b, c", 2), False,
+         "keeps a question that the probes show in another format: take the format off first"),
+        (row("Who sings?", "Ida"), False,
+         "keeps a question that the probes show in another format: take the format off first"),
+        (row("10 / 2", "5"), True,
+         "drops the answer 5 because 15 is tested: compare whole answers, not parts"),
+        (row("Who sings in Paris?", "Leo"), True,
+         "drops a question because a tested answer stands in it, or it holds a shown one"),
+    ]  # fmt: skip
+    rows = [case[0] for case in cases] + [cases[0][0]]
+    found = function([dict(r) for r in rows], set(tested), list(shown))
+    if not isinstance(found, (list, tuple)):
+        return f"It returned a {type(found).__name__}; a list of rows is asked for."
+    if any(r not in rows for r in found):
+        return "The rows must come back as they were, prompt and completion unchanged."
+    for r, keep, mistake in cases:
+        if (r in found) != keep:
+            return f"For {r['prompt']!r} with {r['completion']!r}: it {mistake}."
+    if len(found) != 4:
+        return "One row stands twice in the data and is fit; both copies may stay."
+    return None
+
+
+@exercise("2.3", reading="`helpers.mechanics.linear_cka` has the debiased form, for few inputs.")
 def linear_cka(function) -> str | None:
     x, noise = _draw(2, (40, 6), (40, 6))
     # Another mean in every column: one mean subtracted from all of them does not centre.
@@ -103,7 +155,7 @@ def linear_cka(function) -> str | None:
     return None
 
 
-@exercise("2.3", reading="This is all that `top_eigenvalue` needs; Lanczos does the rest.")
+@exercise("2.4", reading="This is all that `top_eigenvalue` needs; Lanczos does the rest.")
 def hvp(function) -> str | None:
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return (x**3).sum() + (x[0] * y).sum() ** 2 + y.prod()

@@ -6,17 +6,18 @@ without, of any architecture of `transformers`, and changes none of them.
 
 from .drift import Drift, drift, hidden_states, linear_cka, relative_change
 from .flips import Flips, flips, kl_to_base
-from .gradients import Conflict, cosine, gradient_conflict, weight_gradients
+from .gradients import Conflict, among, cosine, gradient_conflict, weight_gradients
+from .kinds import KINDS, kind_of
 from .loss import answer_loss, as_rows, merged
-from .reach import FORMATS, asked_as, relearn, stranger
-from .sharpness import hessian_vector_product, lanczos, loss_on_line, loss_plane, top_eigenvalue
-from .spectrum import MatrixUpdate, intruders, rank_90, update_spectrum
+from .reach import relearn, stranger
+from .sharpness import hessian_vector_product, lanczos, top_eigenvalue
+from .walk import astray, distance, walked
 from .watch import LayerLog, Looks
 
 __all__ = [
-    "FORMATS", "Conflict", "Drift", "Flips", "LayerLog", "Looks", "MatrixUpdate", "answer_loss",
-    "as_rows", "asked_as", "cosine", "drift", "flips", "gradient_conflict",
-    "hessian_vector_product", "hidden_states", "intruders", "kl_to_base", "lanczos", "linear_cka",
-    "loss_on_line", "loss_plane", "merged", "rank_90", "relative_change", "relearn", "stranger",
-    "top_eigenvalue", "update_spectrum", "weight_gradients",
+    "KINDS", "Conflict", "Drift", "Flips", "LayerLog", "Looks", "among", "answer_loss", "as_rows",
+    "astray", "cosine", "distance", "drift", "flips", "gradient_conflict",
+    "hessian_vector_product", "hidden_states", "kind_of", "kl_to_base", "lanczos", "linear_cka",
+    "merged", "relative_change", "relearn", "stranger", "top_eigenvalue", "walked",
+    "weight_gradients",
 ]  # fmt: skip

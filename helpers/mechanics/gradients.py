@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,11 @@ def gradient_conflict(model: torch.nn.Module, old_rows: Rows, new_rows: Rows) ->
         BadTickets: a set of rows is empty, malformed, or longer than the model's context.
     """
     plain = merged(model)
-    old, new = _gradients(plain, old_rows), _gradients(plain, new_rows)
+    return among(_gradients(plain, old_rows), _gradients(plain, new_rows))
+
+
+def among(old: Mapping[str, torch.Tensor], new: Mapping[str, torch.Tensor]) -> list[Conflict]:
+    """The same of two results of `weight_gradients` of one model."""
     places = dict.fromkeys(place_of(name) for name in old)
     found = []
     for place in places:

@@ -1,22 +1,13 @@
-"""Sharpness: how steeply the loss rises around a model, and on the way to another one."""
+"""Sharpness: how steeply the loss rises around a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import PreTrainedModel
 
-from .loss import (
-    Batch,
-    Rows,
-    answer_loss,
-    batch_of,
-    layer_matrices,
-    merged,
-    same_parameters,
-)
+from .loss import Rows, answer_loss, batch_of, layer_matrices, merged
 
 
 def hessian_vector_product(
@@ -100,71 +91,3 @@ def top_eigenvalue(model: torch.nn.Module, rows: Rows, steps: int = 10, seed: in
             seed,
         )
     return float(values[-1])
-
-
-def _moved(
-    weights: Mapping[str, torch.Tensor], *steps: tuple[float, Mapping[str, torch.Tensor]]
-) -> dict[str, torch.Tensor]:
-    """Weights plus each direction times its length."""
-    return {
-        name: value + sum(length * direction[name] for length, direction in steps)
-        for name, value in weights.items()
-    }
-
-
-def _difference(base: PreTrainedModel, tuned: PreTrainedModel) -> dict[str, torch.Tensor]:
-    here, there = same_parameters(base, tuned)
-    return {name: there[name] - value for name, value in here.items()}
-
-
-@torch.no_grad()
-def loss_on_line(
-    base: torch.nn.Module, tuned: torch.nn.Module, rows: Rows, fractions: Sequence[float]
-) -> list[float]:
-    """Mean answer loss at points of the straight line from base (0) to fine-tune (1), in nats.
-
-    Raises:
-        ValueError: the models differ in their parameters.
-    """
-    start, end = merged(base), merged(tuned)
-    direction = _difference(start, end)
-    weights = dict(start.named_parameters())
-    batch = batch_of(start, rows)
-    return [
-        float(answer_loss(start, batch, _moved(weights, (part, direction)))) for part in fractions
-    ]
-
-
-@torch.no_grad()
-def loss_plane(
-    base: torch.nn.Module,
-    tuned: torch.nn.Module,
-    rows: Rows,
-    along: Sequence[float],
-    across: Sequence[float],
-    seed: int = 0,
-) -> torch.Tensor:
-    """Mean answer loss on a plane through base and fine-tune.
-
-    The first axis runs from base (0) to fine-tune (1). The second is a random direction in which
-    every matrix moves as far as in the first (after Li et al. 2018, arXiv 1712.09913).
-
-    Returns:
-        Losses in nats, shape (across, along).
-    """
-    start, end = merged(base), merged(tuned)
-    direction = _difference(start, end)
-    generator = torch.Generator().manual_seed(seed)
-    aside = {}
-    for name, value in direction.items():
-        noise = torch.randn(value.shape, generator=generator)
-        aside[name] = noise * value.norm() / noise.norm()
-    weights = dict(start.named_parameters())
-    batch: Batch = batch_of(start, rows)
-    return torch.tensor(
-        [
-            [float(answer_loss(start, batch, _moved(weights, (x, direction), (y, aside))))
-             for x in along]
-            for y in across
-        ]
-    )  # fmt: skip

@@ -1,13 +1,13 @@
 """Every figure of the course: `from helpers import plotting as plot`."""
 
 from .board import ranking, roads
-from .curves import Curve, law, lines, paths, plane, points, scatter, spread
+from .curves import Curve, law, lines, paths, points, scatter, spread
 from .doors import doors
 from .scores import capability_bars, compare_runs, learning_and_forgetting, two_measures
 from .style import Picture
 
 __all__ = [
     "Curve", "Picture", "capability_bars", "compare_runs", "doors", "law",
-    "learning_and_forgetting", "lines", "paths", "plane", "points", "ranking", "roads", "scatter",
+    "learning_and_forgetting", "lines", "paths", "points", "ranking", "roads", "scatter",
     "spread", "two_measures",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figures of numbers over other numbers: curves over seeds, planes, laws."""
+"""Figures of numbers over other numbers: curves over seeds, points, laws."""
 
 from __future__ import annotations
 
@@ -63,27 +63,6 @@ def lines(
     seeds = max(len(curves) for curves in series.values())
     drawn = f"Thick lines are means of {seeds} seeds, thin lines the seeds. " if seeds > 1 else ""
     return finish(figure, f"{y}, over {x}. {drawn}{'; '.join(told)}.")
-
-
-def plane(
-    along: Sequence[float], across: Sequence[float], losses: Sequence[Sequence[float]], title: str
-) -> Picture:
-    """Contours of a loss on a plane; the base stands at (0, 0), the fine-tune at (1, 0)."""
-    figure, (ax,) = new_figure(width=8, height=4.4)
-    shown = ax.contourf(along, across, losses, levels=12, cmap="cividis")
-    ax.contour(along, across, losses, levels=12, colors="white", linewidths=0.6)
-    for place, name in ((0, "base"), (1, "fine-tune")):
-        ax.plot(place, 0, marker="o", markersize=10, color="white", markeredgecolor="black")
-        ax.annotate(name, (place, 0), xytext=(0, 10), textcoords="offset points", ha="center",
-                    fontsize=FONT_SIZE, color="white", fontweight="bold")  # fmt: skip
-    bar = figure.colorbar(shown, ax=ax)
-    bar.set_label("loss (nats per answer token)", size=FONT_SIZE)
-    ax.set_xlabel("along the update (0 = base, 1 = fine-tune)")
-    ax.set_ylabel("a random direction, as long")
-    ax.set_title(title)
-    middle = losses[min(range(len(across)), key=lambda number: abs(across[number]))]
-    told = ", ".join(f"{value:.2f} at {x:g}" for x, value in zip(along, middle, strict=True))
-    return finish(figure, f"{title}: contours of the loss in nats. Along the update: {told}.")
 
 
 def points(

@@ -1,0 +1,167 @@
+"""What lesson 02 says of its stored runs holds on every seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import fmean
+
+import pytest
+
+from helpers.mechanics import KINDS, kind_of, stored
+from helpers.suites import load_suites
+from helpers.tickets import SUPPORT, read_tickets
+
+OTHERS = [skill for skill in stored.OLD_SKILLS if skill != "howto"]
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return stored.read_inside("tickets")
+
+
+@pytest.fixture(scope="module")
+def controls():
+    return stored.read_inside("control")
+
+
+def near(*expected):
+    """Numbers as the lesson prints them, to half of their last digit."""
+    return pytest.approx(expected, abs=0.0501)
+
+
+def test_there_are_three_of_each_and_the_control_is_shorter(runs, controls):
+    seeds = [[run.setting.seed for run in group] for group in (runs, controls)]
+    assert seeds == [[0, 1, 2]] * 2
+    assert all(c.norm < 0.9 * r.norm for r, c in zip(runs, controls, strict=True))
+
+
+def gaps(runs, controls, of_run, of_control):
+    return [c.mean(of_control) - r.mean(of_run) for r, c in zip(runs, controls, strict=True)]
+
+
+def test_old_examples_as_they_come_hold_most_of_the_tested_how_to_texts():
+    rows = read_tickets(SUPPORT / "replay.jsonl")
+    texts = {row["completion"].strip() for row in rows}
+    (suite,) = load_suites("howto", size=40)
+    assert sum(item.answer in texts for item in suite.items) == 32
+
+
+def test_the_gap_to_the_control_shrinks_at_equal_length_and_keeps_its_sign(runs, controls):
+    other = "as far as the other"
+    assert gaps(runs, controls, "tuned", "tuned") == near(22.9, 28.2, 26.1)
+    assert gaps(runs, controls, other, "tuned") == near(11.1, 8.9, 0.4)
+    assert gaps(runs, controls, "tuned", other) == near(21.1, 20.4, 14.6)
+
+
+def test_length_costs_even_the_control(runs, controls):
+    saved = [run.mean("as far as the other") - run.mean("tuned") for run in runs]
+    costs = [run.mean("tuned") - run.mean("as far as the other") for run in controls]
+    assert [round(min(saved)), round(max(saved))] == [12, 26]
+    assert [round(min(costs)), round(max(costs))] == [2, 11]
+    assert [run.scores["tuned"]["lists"] for run in controls] == [57.5, 60, 72.5]
+
+
+def test_a_random_update_of_this_length_and_spectrum_is_harmless(runs):
+    costs = [run.mean("base") - run.mean("turned") for run in runs]
+    assert [min(costs), max(costs)] == near(0.7, 1.4)
+    assert all(run.scores["turned"]["support"] == 0 for run in runs)
+
+
+def test_walking_back_undoes_the_loss_before_support_is_given_up(runs):
+    undone, paid = [], []
+    for run in runs:
+        lost = run.mean("base") - run.mean("tuned")
+        undone.append(round(100 * (run.mean("walked 0.7") - run.mean("tuned")) / lost))
+        paid.append(run.scores["tuned"]["support"] - run.scores["walked 0.7"]["support"])
+        assert 94 <= run.mean("walked 0.5") < 96.5
+        assert 17 <= run.scores["tuned"]["support"] - run.scores["walked 0.5"]["support"] <= 25
+        # Exact match is no mirage of this: the likelihood of right how-to answers does the same.
+        nll = {name: run.nll[name]["howto"] for name in ("base", "walked 0.7", "tuned")}
+        assert nll["walked 0.7"] - nll["base"] < 0.2 * (nll["tuned"] - nll["base"])
+    nats = [round(run.nll[name]["howto"], 2) for name in ("tuned", "walked 0.7") for run in runs]
+    assert nats == [0.24, 0.43, 0.18, 0.03, 0.06, 0.02]
+    assert undone == [71, 64, 85] and paid == [2.5, 2.5, 0]
+
+
+def test_ticket_speak_is_the_smaller_part_of_the_lost_answers(runs):
+    gold = {item.id: item.answer for suite in load_suites() for item in suite.items}
+    shares, begun = [], []
+    for run in runs:
+        lost = [entry for entry in run.lost if entry[0] in stored.OLD_SKILLS]
+        kinds = Counter(kind_of(gold[item], answer) for _, item, answer in lost)
+        shares.append(round(100 * kinds[KINDS[0]] / len(lost)))
+        steps = [(gold[item], answer) for skill, item, answer in lost if skill == "howto"]
+        right = sum(answer.startswith(text.split(" 2.")[0]) for text, answer in steps)
+        begun.append((right, len(steps)))
+    assert shares == [11, 7, 6]
+    assert begun == [(22, 33), (9, 39), (11, 28)]
+
+
+def test_ten_examples_bring_how_to_back_only_with_a_how_to_among_them(runs, controls):
+    def change(group, name, skills=("howto",)):
+        return [
+            fmean(run.scores[name][s] - run.scores["tuned"][s] for s in skills) for run in group
+        ]
+
+    assert change(runs, "relearned 0.001") == [27.5, 32.5, 12.5]
+    assert change(runs, "relearned 0.003") == [25, 30, 10]
+    assert change(runs, "relearned 0.001 without") == [0, -2.5, 0]
+    assert change(runs, "relearned 0.001", OTHERS) == pytest.approx([4, 4, 4], abs=0.4)
+    assert min(change(runs, "relearned 0.003", ["support"])) == -10
+    repaired = change(controls, "relearned 0.001", stored.OLD_SKILLS)
+    assert all(0 <= value < 1.5 for value in repaired)
+
+
+def cosines(runs, look, pair, kind="attention"):
+    """One per seed and sample: mean over the layers."""
+    return [fmean(sample[kind]) for run in runs for sample in run.looks[look].cosines[pair]]
+
+
+def spread(values):
+    return [min(values), fmean(values), max(values)]
+
+
+def test_no_conflict_of_gradients_stands_out_of_the_noise(runs):
+    thousandth = {"abs": 0.00051}
+    conflict, floor = (cosines(runs, 0, pair) for pair in ("old and tickets", "old and old"))
+    assert spread(conflict) == pytest.approx([-0.031, -0.011, -0.002], **thousandth)
+    assert spread(floor) == pytest.approx([-0.027, -0.012, -0.003], **thousandth)
+    later = cosines(runs, 1, "old and tickets")
+    assert spread(later) == pytest.approx([-0.001, 0.032, 0.071], **thousandth)
+    assert min(cosines(runs, 1, "old and tickets", "mlp")) > 0
+    assert min(cosines(runs, 1, "old and old")) > 0.13
+    assert all(run.looks[2].lengths["tickets"] < 0.02 for run in runs)
+    assert runs[0].looks[0].lengths == pytest.approx({"old": 0.07, "tickets": 0.67}, abs=0.005)
+
+
+def test_drift_follows_length_and_direction_and_does_not_measure_the_damage(runs, controls):
+    def last(drifts):
+        return [layers[-1].cka for layers in drifts]
+
+    tuned, control = ([run.looks[-1].drift for run in group] for group in (runs, controls))
+    cut, stretched = ([r.drifts["as far as the other"] for r in g] for g in (runs, controls))
+    assert min(last(tuned)) > 0.915 and max(last(tuned)) < 0.935
+    assert min(last(control)) > 0.965 and max(last(control)) < 0.98
+    assert min(last(cut)) > 0.95 and max(last(cut)) < 0.97
+    assert min(last(stretched)) > 0.945 and max(last(stretched)) < 0.96
+    assert min(last([run.drifts["turned"] for run in runs])) > 0.985
+    assert last(cut)[2] < last(control)[2]
+    between = [1 - layer.cka for layers in tuned for layer in layers[1:-1]]
+    assert min(between) > 0.025 and max(between) < 0.05
+
+
+def test_steepness_rises_with_training_and_does_not_rank_the_damage(runs, controls):
+    def steeper(group, others, of="tuned"):
+        pairs = [
+            a > b
+            for run, other in zip(group, others, strict=True)
+            for a, b in zip(run.curvature["tuned"], other.curvature[of], strict=True)
+        ]
+        return sum(pairs), len(pairs)
+
+    assert steeper(runs, runs, "base") == (11, 12)
+    assert steeper(controls, controls, "base") == (10, 12)
+    assert steeper(runs, controls) == (8, 12)
+    assert steeper(runs[:1], controls[:1]) == (1, 4)
+    base = runs[0].curvature["base"]
+    assert max(base) > 20 * min(base)
