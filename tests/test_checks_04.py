@@ -1,4 +1,4 @@
-"""The checkers of lesson 04 at their edges, and the numbers in its quiz."""
+"""The checkers of lesson 04 at their edges."""
 
 from __future__ import annotations
 

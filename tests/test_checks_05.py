@@ -1,17 +1,15 @@
-"""The checkers of lesson 05 at their edges, and the numbers in its quiz."""
+"""The checkers of lesson 05 at their edges, and the numbers of its open question."""
 
 from __future__ import annotations
 
 import json
 import re
-from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from helpers import audit
 from helpers.audit.paired import bounds, mcnemar, pair
-from helpers.audit.planning import advised
 from helpers.checks.lesson_05 import ALPHA, REQUESTS, ROWS
 from helpers.exercises import grade
 from helpers.paths import DATA
@@ -106,52 +104,13 @@ def test_the_old_gate_is_fooled_and_ours_is_not():
     assert bounds(found)[0] < 0.05 < bounds(found)[1]
 
 
-# The quiz
-
-
-def entry(number):
-    return read_quiz(FOLDER / "05.json")[number - 1]
-
-
-def test_eight_rows_of_90_percent_ship_in_43():
-    asked, rows = entry(1), tuple(audit.Category(f"c{n}", f"c{n}", margin=5) for n in range(8))
-    capability_map = audit.CapabilityMap(rows, power=0.9)
-    items = audit.plan(capability_map)["c0"]
-    assert f" {items} " in asked["evidence"][1]
-    share = 100 * audit.ships(capability_map, items)
-    assert asked["number"]["low"] <= share <= asked["number"]["high"]
-    assert round(100 * 0.9 ** Fraction(1, 8), 1) == 98.7
-
-
-def test_fresh_looks_that_nobody_counts():
-    text = json.dumps(entry(2))
-    shipped = 100 * audit.ask_again(297, looks=3)
-    assert [f"{share:.1f}" for share in shipped] == ["3.6", "7.7", "10.5"]
-    assert "3.6    7.7   10.5" in text
-    fresh = 100 * audit.ask_again(297, looks=3, fresh=True)
-    assert [f"{share:.1f}" for share in fresh] == ["3.6", "7.6", "11.8"]
-    assert "3.6, 7.6, 11.8 %" in text
-
-
-def test_what_two_points_would_need():
-    text = json.dumps(entry(3))
-    found = pair([1] * 288 + [0] * 12, [0] * 18 + [1] * 282)
-    low, high = (100 * end for end in bounds(found))
-    assert f"{100 * found.drop:.1f} ({low:.1f} to {high:.1f})" in text
-    assert "from {:,} to {:,} items".format(*audit.settling(found, 5)) in text
-    needed = [f"{int(count):,}" for count in advised(5, 0.1, [0, 2, 4, 4.9])]
-    assert all(count in text for count in needed), needed
-
-
-def test_the_interval_of_the_fourth_question():
-    low, high = (100 * end for end in bounds(pair([1] * 500, [0] * 27 + [1] * 473)))
-    assert f"drop 5.4 ({low:.1f} to {high:.1f})" in json.dumps(entry(4))
+# The quiz (its closed questions: test_quiz_numbers_late.py)
 
 
 def test_the_numbers_of_the_open_question():
     from scipy import stats
 
-    text = json.dumps(entry(6))
+    text = json.dumps(read_quiz(FOLDER / "05.json")[-1])
     shares = []
     for drop in (0.0, 0.02):
         lost = np.arange(501)

@@ -1,5 +1,5 @@
 """What lesson 05 says, over three seeds where there are any. Rates of the protocols stand in
-`test_audit_rehearsal`, the numbers of the quiz in `test_checks_05`."""
+`test_audit_rehearsal`, the numbers of the quiz in `test_quiz_numbers_late`."""
 
 from __future__ import annotations
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from statistics import fmean
 
 import pytest
 
 from helpers.mitigations import board
-from helpers.paths import DATA
 from helpers.pocket.problems import FAMILIES
 from helpers.runs import digest, read_records
 from helpers.scope import stored
@@ -256,7 +254,7 @@ def test_worked_problems_hold_the_other_skills_less_than_old_rows_do(unchanged, 
     assert min(worked) > max(lost(unchanged, runs, stored.NO_PROBLEMS, 0.25, "howto"))
 
 
-# The brief, and the quiz
+# The brief
 
 
 def test_the_example_needs_more_items_than_the_suites_hold():
@@ -268,16 +266,3 @@ def test_the_example_needs_more_items_than_the_suites_hold():
 def test_howto_is_two_fifths_of_the_old_requests():
     traffic = {need.capability: need.traffic for need in EXAMPLE if need.role != "target"}
     assert traffic["howto"] / sum(traffic.values()) == pytest.approx(0.4, abs=0.01)
-
-
-def test_the_quiz_asks_for_the_lessons_numbers(brief, unchanged, adapters, scores, tokenizer):
-    entries = json.loads((DATA / "quizzes" / "06.json").read_text(encoding="utf-8"))
-    ranges = [entry["number"] for entry in entries if "number" in entry]
-    inside = [behind_door(unchanged, run, scores, 3) for run in adapters]
-    tickets, old = read_tickets(), read_tickets(SUPPORT / "replay.jsonl")
-    found = [
-        fmean(brief.weighted(points_lost(unchanged, run)) for run in inside),
-        token_share(old, add_replay(tickets, old, 0.25), tokenizer),
-    ]
-    for number, value in zip(ranges, found, strict=True):
-        assert number["low"] < value < number["high"]

@@ -1,0 +1,294 @@
+"""The answers to the quizzes of lessons 04 to 07, taken anew from what the lessons show."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from statistics import fmean
+
+import pandas
+import pytest
+
+from helpers import audit
+from helpers.blindspot import chains, steps, tax, taxed
+from helpers.blindspot.chosen import by_target
+from helpers.mitigations import board
+from helpers.mitigations.costs import read_costs
+from helpers.mitigations.methods import RANKED
+from helpers.paths import DATA
+from helpers.quiz_files import FOLDER, closed, read_quiz
+from helpers.runs import SCALE, find, read_runs
+from helpers.scope import stored
+from helpers.scope.brief import Brief
+from helpers.scope.compare import points_lost, reading
+from helpers.scope.door import behind_door, best_scores, let_in
+from helpers.scope.needs import EXAMPLE
+from helpers.scope.retrieval import HelpIndex, shop_articles
+from helpers.suites import load_suites
+from helpers.tradeoff import OLD
+from helpers.tradeoff import points_lost as lost_by
+
+LATE = ("04", "05", "06", "07")
+
+
+def entry(lesson: str, number: int) -> dict:
+    return closed(read_quiz(FOLDER / f"{lesson}.json"))[number - 1]
+
+
+def accepts(lesson: str, number: int, value: float) -> bool:
+    """Whether a number is right as the answer to a question."""
+    asked = entry(lesson, number)["number"]
+    return asked["low"] <= value <= asked["high"]
+
+
+def right(lesson: str, number: int) -> str:
+    (text,) = (o["text"] for o in entry(lesson, number)["options"] if o["correct"])
+    return text
+
+
+def texts(lesson: str, number: int) -> list[str]:
+    return [option["text"] for option in entry(lesson, number)["options"]]
+
+
+@pytest.mark.parametrize("lesson", LATE)
+def test_a_quiz_is_read_off_the_lesson(lesson):
+    """Five closed questions; a question names the place to read, and at least three are numbers."""
+    found = closed(read_quiz(FOLDER / f"{lesson}.json"))
+    assert len(found) == 5
+    assert sum("number" in one for one in found) >= 3
+    (source,) = (DATA.parent / "source").glob(f"{lesson}_*.py")
+    titles = re.findall(r"^# #+ (.*)", source.read_text(encoding="utf-8"), re.M)
+    for one in found:
+        named = re.findall(r'"([^"]+)"', one["question"])
+        assert "same table" in one["question"] or named
+        for name in named:
+            assert any(title.replace('"', "").startswith(name) for title in titles), name
+
+
+@pytest.mark.parametrize("lesson", LATE)
+def test_a_range_is_too_narrow_for_a_guess(lesson):
+    for one in closed(read_quiz(FOLDER / f"{lesson}.json")):
+        if number := one.get("number"):
+            assert number["high"] - number["low"] <= 0.16 * (number["high"] + number["low"]) / 2
+
+
+# Lesson 04
+
+
+@cache
+def settings() -> pandas.DataFrame:
+    return by_target(read_runs()).head(9)
+
+
+def test_04_the_price_of_a_question():
+    table = settings()
+    support, lost = table["support right (%)"], table["points lost"]
+    questions = (support.iloc[0] - support.iloc[8]) * 90 / 100
+    assert round(questions) == 6
+    kept = lost.iloc[0] - lost.iloc[8]
+    assert accepts("04", 1, kept / questions)
+    assert not accepts("04", 1, kept / (support.iloc[0] - support.iloc[8]))
+    assert not accepts("04", 1, kept / 2)
+
+
+def test_04_the_cheapest_of_the_good_settings():
+    table = settings()
+    good = table[table["support right (%)"] >= 91]
+    named = {f"rate {rate}, rank {rank}": (rate, rank) for rate, rank in good.index}
+    assert right("04", 2) == min(named, key=lambda name: good["points lost"][named[name]])
+    assert set(texts("04", 2)) <= set(named)
+
+
+def test_04_rows_that_cannot_tell_copying():
+    (hundred,) = load_suites("reasoning", size=100)
+    table = steps.compare({
+        "base": [run.reliance for run in chains.read_chains() if run.setting.data == "base"],
+        "copies": [steps.reliance(steps.copy_last, hundred)],
+    })  # fmt: skip
+    assert len(table) == 9
+    assert accepts("04", 3, (table["base"] == table["copies"]).sum())
+
+
+def test_04_what_ten_worked_problems_bring():
+    short = [run for run in chains.read_chains() if run.setting.data == "short"]
+    gains = [run.relearned - run.scores["reasoning"] for run in short]
+    assert accepts("04", 4, fmean(gains))
+    assert not any(accepts("04", 4, gain) for gain in (min(gains), max(gains)))
+
+
+def test_04_the_tax_on_the_worst_skill():
+    runs = tax.read_tax()
+    tuned = taxed.seeds_of(runs, "refusals alone, beta 0.1")
+    base = [run.looks[-1] for run in taxed.seeds_of(runs, "not tuned")]
+    first, last = [taxed.first_at(run, 85) for run in tuned], [run.looks[-1] for run in tuned]
+    table = taxed.table({"base": base, "first": first, "last": last})
+
+    def mean(row, column):
+        return float(re.match(r"\d+", str(table.loc[row, column]))[0])
+
+    skills, worst = "skills right (%)", "worst skill (%)"
+    fallen = [
+        mean("base", worst) - mean("first", worst),
+        mean("base", skills) - mean("first", skills),
+        mean("base", skills) - mean("last", skills),
+        mean("base", worst) - mean("last", worst),
+    ]
+    assert texts("04", 5) == [f"About {points:.0f} points" for points in fallen]
+    assert right("04", 5) == texts("04", 5)[0]
+
+
+# Lesson 05
+
+MAP = "version: 1\nalpha: 0.05\npower: 0.8\ncategories:\n" + "".join(
+    f"  {name}: {{task: pocket_{name}, margin: 5}}\n" for name in ("lists", "howto")
+)
+
+
+def prose(lesson: str) -> str:
+    (source,) = (DATA.parent / "source").glob(f"{lesson}_*.py")
+    return re.sub(r"\n# ", " ", source.read_text(encoding="utf-8"))
+
+
+def test_05_the_smaller_of_two_blocked_losses():
+    before, after = map(
+        float, re.search(r"`lists` from (\d+\.\d) to (\d+\.\d)", prose("05")).groups()
+    )
+    assert accepts("05", 1, (before - after) / 5)
+
+
+def test_05_audits_without_a_verdict():
+    rates = audit.rehearse(audit.CapabilityMap.parse(MAP, "map.yaml"), items=450)
+    assert accepts("05", 2, 1000 * rates.inconclusive)
+    assert not accepts("05", 2, 200)
+
+
+def test_05_candidates_against_looks():
+    looks = audit.ask_again(300, looks=10, more=300)[-1]
+    assert accepts("05", 3, 100 * (audit.try_candidates(297, 10) - looks))
+    assert not accepts("05", 3, 100 * (1 - 0.95**10 - looks))
+
+
+def test_05_the_price_of_a_second_look():
+    one, two = audit.items_needed(5), audit.items_needed(5, alpha=0.05 / 2)
+    assert accepts("05", 4, 100 * (two / one - 1))
+    assert not accepts("05", 4, 27)  # by the normal approximation
+
+
+def test_05_the_verdicts_on_the_careful_run():
+    assert "The gate cannot tell in any of the three rows" in prose("05")
+    assert right("05", 5) == "lists, howto and support cannot tell"
+
+
+# Lesson 06
+
+
+@cache
+def mixed() -> list[board.Entry]:
+    return [*board.read_board(), *board.read_board(stored.MIXING)]
+
+
+@cache
+def door() -> dict[str, tuple[float, ...]]:
+    suites = load_suites(["support", *OLD], size=700)
+    return best_scores(HelpIndex(shop_articles()), suites)
+
+
+@cache
+def brief() -> Brief:
+    base = board.base_of(mixed())
+    return Brief(EXAMPLE, {name: base.score(name) for name in OLD})
+
+
+def howto(method: str, strength: float) -> float:
+    """Points of how-to lost, mean over the seeds."""
+    return points_lost(board.base_of(mixed()), *board.pick(mixed(), method, strength))["howto"]
+
+
+def test_06_the_searchs_worst_skill():
+    base, (search,) = board.base_of(mixed()), board.pick(mixed(), stored.SEARCH)
+    lost = points_lost(base, behind_door(base, search, door(), 3))
+    assert accepts("06", 1, max(lost.values()) - brief().weighted(lost))
+
+
+def test_06_who_is_let_in():
+    let = {name: let_in(door()[name][100:], 3) for name in OLD}
+    assert right("06", 2) == max(let, key=let.get)
+    assert [round(let[name]) for name in texts("06", 2)] == [51, 100, 50, 8]
+
+
+def test_06_what_the_rows_add_to_the_rate():
+    both = howto("replay, lower rate", 0.5)
+    assert accepts("06", 3, howto("lower rate", 3e-3) - both)
+    assert not accepts("06", 3, howto("replay", 0.5) - both)
+    assert not accepts("06", 3, howto("plain", 0) - both)
+
+
+def test_06_broken_margins():
+    def broken(method, strength):
+        told = reading(brief(), board.base_of(mixed()), board.pick(mixed(), method, strength))
+        return len(told["margins broken"].split(", "))
+
+    rows = [("replay", 0.10), ("replay", 0.25), ("replay", 0.50)]
+    tenth, quarter, half = (broken(*row) for row in rows)
+    low = [broken("replay, lower rate", share) for share in (0.25, 0.50)]
+    pairs = [(tenth, quarter), low, (tenth, half), (quarter, half)]
+    assert texts("06", 4) == ["from {} to {}".format(*pair) for pair in pairs]
+    assert right("06", 4) == texts("06", 4)[3]
+
+
+def test_06_rows_of_its_own():
+    assert accepts("06", 5, howto("self replay", 0.25) / howto("replay", 0.25))
+    assert not accepts("06", 5, howto("self replay", 0.10) / howto("replay", 0.10))
+
+
+# Lesson 07
+
+
+def test_07_third_at_ninety():
+    found = board.read_board()
+    third = {goal: board.standings(found, RANKED, goal=goal)[2].method for goal in (70, 80, 85, 90)}
+    by_name = [third[85], third[80], third[70], third[90]]
+    assert [text.replace(" alone", "") for text in texts("07", 1)] == by_name
+    assert right("07", 1) == texts("07", 1)[3]
+
+
+def test_07_the_seed_on_which_rows_save_least():
+    found = board.read_board()
+    base = board.base_of(found)
+    rows = {r.setting.seed: r.lost(base) for r in board.pick(found, "replay, lower rate", 0.5)}
+    alone = {
+        run.setting.seed: lost_by(run.base, run.last)
+        for run in find(read_runs(SCALE), lr=3e-3, rank=8, steps=240)
+    }
+    saved = [alone[seed] - rows[seed] for seed in (0, 1, 2)]
+    assert accepts("07", 2, min(saved))
+    assert not accepts("07", 2, fmean(saved))
+    assert not accepts("07", 2, min(alone.values()) - max(rows.values()))
+
+
+@cache
+def ranked() -> dict[str, board.Standing]:
+    return {one.method: one for one in board.standings(board.read_board(), RANKED)}
+
+
+def test_07_the_worst_skill_at_eighty():
+    assert right("07", 3) == max(texts("07", 3), key=lambda name: ranked()[name].worst_skill[1])
+    found = [f"{ranked()[name].worst_skill[1]:.0f}" for name in texts("07", 3)]
+    assert found == ["10", "6", "5", "3"]
+
+
+def test_07_the_range_of_l2_sp():
+    one, ewc = ranked()["L2-SP"], ranked()["EWC"]
+    assert accepts("07", 4, one.high - one.low)
+    assert not any(accepts("07", 4, wrong) for wrong in (ewc.high - ewc.low, one.high, one.lost))
+
+
+def test_07_the_bill_of_the_first_place():
+    found, took = board.read_board(), read_costs()["EWC"]["step time"]
+
+    def steps_of(name):
+        return board.pick(found, name, ranked()[name].between[-1])[0].steps
+
+    rows, held = steps_of("replay, lower rate"), steps_of("replay, EWC")
+    assert accepts("07", 5, rows / (held * took))
+    assert not any(accepts("07", 5, wrong) for wrong in (rows / held, rows / (held * took**2)))
