@@ -61,14 +61,14 @@ from helpers.training import finetune
 
 # %%
 base = load_model(MODEL)
-suites = load_suites([*OLD, "support", "support_with_article"], size=50)
+suites = load_suites([*OLD, "support"], size=50)
 before = evaluate(base, suites)
 before
 
 # %% [markdown]
-# Read the last two rows together. Asked about the shop's policies from memory, the model fails: it
-# has never seen them. With the help article above the question it succeeds. It can *read* a policy
-# and *knows* none; that is what the fine-tune is to change.
+# In the last row the model is asked about the shop's policies from memory and fails: it has never
+# seen them. Lesson 00 showed that it can *read* a policy; it *knows* none, and that is what the
+# fine-tune is to change.
 #
 # ## The run that forgets
 #
