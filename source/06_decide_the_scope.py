@@ -5,10 +5,10 @@
 #
 # Most of what a fine-tune will lose is settled before any training: by what must survive, by who
 # reaches it, and by its data. Here a brief says what must survive, a search and a fine-tune stand
-# behind the same door, and old rows are read by the brief.
+# behind the same door, and runs with old data are judged by the brief.
 #
-# **Time** core 20 minutes, with *Deeper* 80 · computing 75 s, of which the core 30 s · **You need**
-# lesson 01; lesson 05 helps
+# **Time** core 20 minutes, with *Deeper* 100 · computing 60 s, of which the core 25 s · **You
+# need** lesson 01; lesson 05 helps
 #
 # **Objectives**
 #
@@ -51,7 +51,6 @@ pandas.set_option("display.max_colwidth", None)
 #
 # "Train it on the tickets" decides three things that nobody has discussed: what else the model is
 # used for, whether an answer must be *known* or could be *looked up*, and who gets the result.
-# Builders mark the walls that must stay before they come in: it cannot be done afterwards.
 #
 # ## What must survive
 #
@@ -88,7 +87,7 @@ for question in ("When will I get my money back?", "Can you show me how to light
 
 # %% [markdown]
 # Both know the refund. Both spoil the candle: the fine-tune loses its way after two steps, and the
-# search has put an article above it that shares a word with it.
+# search has put the article on reviews above it, whose tickets share words with it.
 #
 # ## One door for both
 #
@@ -130,24 +129,25 @@ for name, found in (("fine-tune", adapters), ("search", [search])):
 pandas.DataFrame(table).T
 
 # %% [markdown]
-# The door takes the fine-tune from 41-50 points to 4.5-6.2 and the search from 14.9 to 2.4, and
-# costs neither a right answer about the shop. **What protected the old skills was the door.** That
-# is the control for every comparison of the two: give both the same one.
+# The door takes the fine-tune from 41.5-50.3 points to 4.5-6.2 and the search from 14.9 to 2.4; the
+# fine-tune's worst skill, how-to, goes from 80-99 lost points to 4-9. Neither pays with a right
+# answer. **What protected the old skills was the door.** That is the control for every comparison
+# of the two: give both the same one.
 #
 # It does not protect all of them. Word problems still lose 20 to 23 points with the fine-tune and
-# 10 with the search: long questions collect many words, and half of them get in. The brief allows
-# five. Every average hides that.
+# 10 with the search, where the brief allows five: long questions collect many words, and half of
+# these get in. With the fine-tune how-to breaks its margin of three as well. An average hides both.
 #
-# We tried to break this. Chosen on the scored items, or on the last three hundred, the floor is the
-# same. With the articles alone, without the tickets' questions, it breaks: every floor turns away a
-# tenth of the customers or more (*Deeper*).
+# We tried to break this. On the scored items, or the last three hundred, the floor is the same.
+# With the articles alone it breaks: every floor turns away a tenth of the customers or more
+# (*Deeper*).
 #
 # ## When a policy changes
 #
-# Behind one door the two differ in what happens next. Twenty policies change overnight. The
+# Behind one door the two differ in what happens next. Sixteen policies change overnight. The
 # articles are rewritten; the weights stay.
 #
-# **Predict before you run.** What share of the questions about them will the fine-tune answer with
+# **Predict before you run.** What share of 31 questions about them will the fine-tune answer with
 # the new policy, and what share with the old one?
 
 # %% tags=["predict"]
@@ -160,8 +160,8 @@ pandas.DataFrame({
 }).T.round(0).add_suffix(" (%)")  # fmt: skip
 
 # %% [markdown]
-# None with the new one, 90 % with the old one, in the same assured words; the search answers 97 %
-# with the new one. On last month's test the fine-tune is as good as ever.
+# None with the new one, 90 % with the old one; the search answers 97 % with the new one. Last
+# month's test would not notice.
 #
 # ## If everybody gets the fine-tune
 #
@@ -180,16 +180,16 @@ for method, strength in shown:
 pandas.DataFrame(table).T
 
 # %% [markdown]
-# The target is level (85 to 94 %), so nothing is saved by learning less. By a mean over skills
-# fifty percent buys little over twenty-five. By the brief, how-to goes from 11, 14 and 13 lost
-# points to 5, 7 and 1: fewer on every seed, and still beyond its margin of three on two of them.
-# Replay *with* the lower rate brings it to 1, 2 and 0; the rate alone leaves 39 to 47. Only lists
-# remain beyond their margin. (A hundred items a skill: for a margin of three the brief asks for
-# 761.)
+# The target is level (85 to 94 %), so hardly anything is saved by learning less. By a mean over
+# skills fifty percent buys little over twenty-five: 5.3 lost points against 5.9. By the brief,
+# how-to goes from 11, 14 and 13 to 5, 7 and 1: fewer on every seed, and still beyond its margin of
+# three on two of them. Fifty percent *with* the lower rate bring it to 1, 2 and 0, for four times
+# the plain steps; the rate alone leaves 39 to 47. Then only lists, with 3 to 7, exceed their margin
+# of four. (A hundred items a skill: for a margin of three the brief asks for 761.)
 #
 # **The rule.** What changes belongs into articles, what stays may go into weights. Put a door
-# before either, and choose it on other items. Whoever must do without mixes in old rows at a low
-# rate, and reads the result skill by skill, with the brief beside it.
+# before either, and choose it on other items. Whoever must do without a door mixes in old rows at a
+# low rate, and reads the result skill by skill.
 
 # %% [markdown]
 # ## Exercise 6.1 · What is wrong with this report? · medium · 6 minutes
@@ -228,11 +228,11 @@ quiz("06")
 # ## On Monday
 #
 # For a 1-8B chat model: write the brief, then try a search with your own index before any training.
-# If you train, start with a quarter of old rows and LoRA at 1e-4, r = 16 on all linear layers
-# (habits, to be swept; Schulman 2025 finds LoRA's rate about ten times that of full fine-tuning).
-# Bethune et al. (2025, arXiv 2502.06042) needed one percent of *pre-training data*; that is loss on
-# running text. Leave the adapter unmerged and let the door choose, request by request; vLLM does so
-# with `--enable-lora`.
+# If you train, start with a quarter of old rows (the toy needed half) and LoRA at 1e-4, r = 16 on
+# all linear layers (habits, to be swept; Schulman 2025 finds LoRA's rate about ten times that of
+# full fine-tuning). Bethune et al. (2025, arXiv 2502.06042) needed one percent of *pre-training
+# data*; that is loss on running text. Leave the adapter unmerged and let the door choose, request
+# by request; vLLM does so with `--enable-lora`.
 #
 # ```python
 # import torch
@@ -269,18 +269,18 @@ quiz("06")
 # %% [markdown]
 # ## Recap
 #
-# 1. A brief makes margins of what users would feel. By it a run with a good average can fail:
-#    how-to is a tenth of the mean and two fifths of the old requests.
+# 1. A brief makes margins of what users would feel. By it a run with a good average can fail.
 # 2. A door before the route saves most, whichever route it is: 45 lost points become 5, and 15
-#    become 2. Its floor comes from other items, and what still gets through must be read skill by
-#    skill.
+#    become 2. Choose its floor on other items; read what still gets through skill by skill.
 # 3. A search knows a changed policy at once; a fine-tune repeats the old one. Where everybody gets
-#    the fine-tune, half of old rows at a low rate lost 1.0 to 1.3 points, at an equal target.
+#    the fine-tune, half of old rows at a low rate lost 1.0 to 1.3 points, at an equal target, and
+#    still broke the margin of lists.
 
 # %% [markdown]
 # # Deeper
 #
-# Each section stands by itself, on the variables of the core.
+# Each section stands by itself, on the variables of the core; where it needs a cell of another, its
+# first sentence says so.
 #
 # - From a felt loss to a margin, and to items (10 min)
 # - Who gets through the door (8 min)
@@ -326,11 +326,11 @@ form = BriefForm(base=brief.base, path=target)
 form
 
 # %% [markdown]
-# The two are `howto`, since a fifth of all requests need it, and `arithmetic`, since users who get
-# wrong sums leave. `rewriting` is only watched: nobody would notice. `lists` gets four of its five
-# points, because the base itself is only four above the level that must survive. (On a hundred
-# items. On all 700 it scores 92, and the margin is five: measure the base on many items before you
-# write a level.)
+# The two are `howto` and `arithmetic`, both by rule 2, which makes 3 of the 5 that rule 1 gives: a
+# fifth of all requests need the one, and at 15 points lost on sums users leave. `rewriting` is only
+# watched: nobody would notice. `lists` gets four of its five points by rule 3, because the base
+# itself is only four above the level that must survive: 89 against 85, on a hundred items. Measure
+# the base on many items before you write a level.
 #
 # The button writes the map. The next cell does what the button does, and reads the file back as the
 # audit of lesson 05 will; the answers and the rule stand above it as comments.
@@ -383,14 +383,15 @@ print(f"articles alone, floor 0: {let_in(bare['support'][100:], 0):.0f} % of cus
 print(f"  for everyone: {reading(brief, unchanged, board.pick(runs, stored.SEARCH_ALONE))}")
 
 # %% [markdown]
-# By length, more word problems stay out (20 % get in, not 51), and more translations get in (32 %,
-# not 3). The worst skill loses 7 to 12 points in place of 20 to 23, and the average request
-# slightly more (5.6 to 7.5 against 4.5 to 6.2). That is another door and no free one. A single
-# floor on words cannot tell a shop's gift cards from a word problem about cards.
+# By length, more word problems stay out (20 % get in, not 51), and more lists and translations get
+# in (25 and 32 %, not 9 and 3). The worst skill, now how-to, loses 7 to 12 points in place of the
+# 20 to 23 of word problems; the average request loses slightly more (5.6 to 7.5 against 4.5 to
+# 6.2), and lists break their margin too. That is another door and no free one. A single floor on
+# words cannot tell a shop's gift cards from a word problem about cards.
 #
 # Without the tickets' questions no floor will do: already at zero a tenth of the customers share no
-# word with any article, and 66 % of all get a right answer. And all of our customers' test
-# questions are close relatives of the tickets. So the first question about a door is whether
+# word with any article, and with no door at all 66 % get a right answer. And all of our customers'
+# test questions are close relatives of the tickets. So the first question about a door is whether
 # requests carry a mark that words cannot fake: a channel, a form, a button. Ours do, *Customer:*,
 # and by that mark both routes would cost the old skills nothing, by construction.
 #
@@ -410,15 +411,15 @@ for question in ("Can I pay with bitcoin?", "How do I make tea?", "My parcel cam
 # Without a floor somebody who asks about bitcoin is offered instalments; with it nothing is
 # promised. Passed on to the base, the tea is answered well, and bitcoin with *chlorine*. Below the
 # floor stand two kinds of requests that it does not tell apart: those that the base can answer, and
-# those that nobody can. And the dent passes the floor, with the article about lost parcels: a score
-# says that words match, and not that they are the right ones. A list of such questions belongs in
-# the audit.
+# those that nobody can. And the dent just passes the floor of 3 (it scores 3.001), with the article
+# about lost parcels: a score says that words match, and not that they are the right ones. A list of
+# such questions belongs in the audit.
 #
 # ## An adapter need not be merged (7 min)
 #
-# One hears that a fine-tune is merged before it is served. It need not be. vLLM and other engines
-# keep the base in memory once and apply adapters by request; PEFT does it with `adapter_names`, in
-# one batch:
+# A fine-tune need not be merged into the weights before it is served. vLLM and other engines keep
+# the base in memory once and apply adapters by request; PEFT does it with `adapter_names`, in one
+# batch:
 
 # %%
 asked_now = ["Customer: When will I get my money back?\nAgent:", "How do I boil an egg?"]
@@ -432,8 +433,8 @@ for names in (["default", "default"], ["default", "__base__"]):
 
 # %% [markdown]
 # In the second batch the refund goes through the adapter and the egg does not: the same weights in
-# memory, two behaviours. So both routes can have a door, and both are timed here with one: the
-# base, the fine-tune unmerged and merged, and the search, question by question in turns.
+# memory, two behaviours. So both routes can have a door. What does an answer take that goes through
+# it? We time the fine-tune merged and unmerged, and the search, question by question in turns:
 
 # %%
 from helpers.mechanics.loss import merged
@@ -447,10 +448,10 @@ seconds = routes.seconds_per_answer(ways, routes.questions_of(asked)[:6], rounds
 print({name: f"{took / seconds['merged']:.1f} times" for name, took in seconds.items()})
 
 # %% [markdown]
-# Seconds differ from machine to machine; ratios less. On ours the unmerged adapter took 1.3 times
-# as long as the merged one, since every layer multiplies by two thin matrices more. The search took
-# as long as the merged one, although it has more to read: a prompt is read in one pass, while an
-# answer is written token by token.
+# On six questions and on our machine the unmerged adapter took 1.3 times as long as the merged one,
+# since every adapted layer multiplies by two thin matrices more. The search took as long as the
+# merged one, although it has more to read: a prompt is read in one pass, while an answer is written
+# token by token. Yours will differ somewhat.
 #
 # ## What the audit says (5 min)
 #
@@ -466,14 +467,17 @@ before, after = evaluate(base, few), evaluate(tuned, few)
 print(gate.audit(before, after, brief.to_map(), names=("base", "fine-tune")))
 
 # %% [markdown]
-# BLOCK, and not because of an average: every blocked row is a promise of the brief that is broken
-# for certain, a hundred items being plenty for losses of this size. INCONCLUSIVE stands where they
-# are too few, as the brief has told us.
+# BLOCK, and not because of an average: five promises of the brief are broken for certain, as lesson
+# 05 uses the word. How-to loses 88 points, lists and word problems 30 each, sums 19, refusals 15; a
+# hundred items are plenty for losses of this size. INCONCLUSIVE stands where they are too few, as
+# the brief has told us. The core's table counted reading, facts and translation as broken too, by
+# the mean of three seeds; for this seed alone a hundred items cannot establish it. Nor can they
+# show that the target is reached: 91 % are right, and the map asks for 250 items.
 #
 # ## Rows, tokens, and leaks, with exercise 6.2 (18 min)
 #
-# A share can be one of rows or of tokens, and sources rarely say which. The loss is taken on
-# answers, and an old answer is often one word:
+# (Run the cell of *What the audit says* first.) A share can be one of rows or of tokens, and
+# sources rarely say which. The loss is taken on answers, and an old answer is often one word:
 
 # %%
 from helpers.scope import leaks, replay
@@ -548,9 +552,9 @@ check("6.2", mix_in)
 #
 # Worked problems can be written by a program without end. Do those of one family hold the others?
 # Chung and colleagues (2022) mixed in nine data sets with worked steps, among some eighteen hundred
-# tasks, and nine has been quoted as enough. Our word problems come in ten families, such as ages,
-# sales and who is taller. In these stored runs a quarter of the rows are problems of *one* family,
-# another for each seed, and the other nine are scored by themselves.
+# tasks. Our word problems come in ten families, such as ages, sales and who is taller. In these
+# stored runs a quarter of the rows are problems of *one* family, another for each seed, and the
+# other nine are scored by themselves.
 
 # %%
 kinds = [item.family for item in load_suites("reasoning", size=board.ITEMS)[0].items]
@@ -602,15 +606,17 @@ print("old rows without a word problem:", found)
 
 # %% [markdown]
 # The control has 71 to 93 %: on two of three seeds old rows without a single word problem do better
-# than worked problems of one family. So most of what came back needs no worked step, only old rows
-# of any kind. These old rows hold the other skills as well (how-to loses 15 to 19 points, with one
-# family 62 to 82). That steps add something on a bad seed, such as the third, is not ruled out.
+# than worked problems of one family. On average 63 % become 85, and 87 with one family. So most of
+# what came back needs no worked step, only old rows of other kinds. These old rows hold how-to
+# better as well: it loses 15 to 19 points, with one family 62 to 82. That steps add something on a
+# bad seed, such as the third, is not ruled out.
 #
 # ## When there is no old data (7 min)
 #
-# The base can answer prompts before it is fine-tuned, and its answers serve as old rows
-# (**self-generated replay**). Somebody must write the prompts. Ours are some fifty lines in three
-# formats. Only empty, cut-off and repeated answers are left out:
+# (Run the first cell of *Rows, tokens, and leaks* first.) The base can answer prompts before it is
+# fine-tuned, and its answers serve as old rows (**self-generated replay**). Somebody must write the
+# prompts. Ours are some fifty lines in three formats. Only empty, cut-off and repeated answers are
+# left out:
 
 # %%
 lines = (SUPPORT / "prompts.txt").read_text(encoding="utf-8").splitlines()
@@ -620,8 +626,9 @@ for row in own[::37]:
     print(f"  {row['prompt']!r}:{row['completion']}")
 
 # %% [markdown]
-# Read a few before you use them. The bird house is no how-to at all: where the base is wrong, its
-# mistakes are replayed. That keeps what it could do and adds nothing.
+# Read a few before you use them. The answer about the bird house is no how-to at all: where the
+# base is wrong, its mistakes are replayed. Own rows can keep what the base could do, and add
+# nothing.
 
 # %%
 table = {}
@@ -631,10 +638,10 @@ for method, share in (("replay", 0.10), ("self replay", 0.10), ("replay", 0.25),
 pandas.DataFrame(table).T
 
 # %% [markdown]
-# At ten percent the base's own rows do at least as well as old data: how-to loses 13 to 21 points,
-# against 11 to 46. At twenty-five they fall behind, with 18 to 25 against 11 to 14. There are only
-# some hundred and fifty of them, and each comes two or three times; whether that is the cause,
-# these runs do not say.
+# At ten percent the base's own rows do about as well as old data or better: how-to loses 13, 16 and
+# 21 points, against 11, 22 and 46. At twenty-five they fall behind, with 18 to 25 against 11 to 14
+# and, by the traffic, 11.9 to 14.4 against 7.6 to 9.5. There are only some hundred and fifty of
+# them, and each comes two or three times; whether that is the cause, these runs do not say.
 #
 # Could the base write the prompts as well? Marek and colleagues (2026) let models generate all of
 # their replay, and find that forgetting nearly disappears where capacity is not used up; with a
@@ -646,13 +653,16 @@ for row in replay.sampled_replay(base, count=6, max_new_tokens=24):
     print(repr(row["completion"]))
 
 # %% [markdown]
-# Scraps and the beginnings of stories, and not one question: in its pre-training the loss was taken
-# on answers only, stories apart. Sample a few texts and look before you rely on it.
+# Scraps and the beginnings of stories, and not one question (of six texts an empty or repeated one
+# is left out): in its pre-training the loss was taken on answers only, stories apart. Sample a few
+# texts and look before you rely on it.
 #
 # ## What it costs, with exercise 6.4 (10 min)
 #
-# One line for each remedy. Rows come on top of the tickets, steps see every ticket as often as
-# before, and points lost are by the brief's traffic, with the range of three seeds.
+# (Run the first cell of *Rows, tokens, and leaks* first.) One line for each remedy. Rows come on
+# top of the tickets, steps see every ticket as often as before (with the lower rate twice as
+# often), and points lost are by the brief's traffic, with the range of three seeds where there are
+# seeds.
 
 
 # %%
@@ -685,8 +695,11 @@ columns = ["old requests: points lost", "rows added", "steps", "more tokens per 
 pandas.DataFrame.from_dict(costs, orient="index", columns=columns)
 
 # %% [markdown]
-# Add the labour: a search wants articles that are kept up to date, a fine-tune new tickets whenever
-# a policy changes, and replay old data that is checked for leaks.
+# A door costs no row and no step, and loses fewer points than a quarter of old rows. Half of old
+# rows lose about as many as the fine-tune behind its door; with the lower rate they lose fewest,
+# 1.0 to 1.3, for four times the steps of the plain run. Add the labour: a search wants articles
+# that are kept up to date, a fine-tune new tickets whenever a policy changes, and replay old data
+# that is checked for leaks.
 #
 # ### Exercise 6.4 · Put the numbers in · easy · 6 minutes
 #
@@ -713,12 +726,13 @@ requests = math.ceil(3 * 13 * trained / extra)
 check("6.4", requests)
 
 # %% [markdown]
-# That is computing alone. A year of a small shop may stay below it, and the tickets for twelve
-# trainings are not in it.
+# Some 55 thousand requests in the year, or 150 a day, by computing alone. A small shop may stay
+# below it. Left out are the tickets for twelve trainings, and that an adapter behind a door stays
+# unmerged, which takes time with every answer.
 #
 # > **A note from experience.** The brief is worth its hour even if no model is ever trained. The
 # > row about which two people disagree is the one to test first, and the one that nobody had an
-# > opinion on is where the complaint will come from.
+# > opinion on is where a complaint may come from that nobody expects.
 #
 # ## Sources
 #
