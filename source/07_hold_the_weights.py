@@ -7,7 +7,7 @@
 # after equally many steps. This lesson puts nineteen of them on one plane, at equal target score
 # and over three seeds, and asks for controls.
 #
-# **Time** core 20 minutes, with *Deeper* 90 · computing 70 seconds, of which the core 25 ·
+# **Time** core 20 minutes, with *Deeper* 90 · computing 60 s, of which the core 8 s ·
 # **You need** lesson 03; lessons 02 and 05 help
 #
 # **Objectives**
@@ -42,8 +42,7 @@ from helpers.tradeoff import learned, points_lost
 # %% [markdown]
 # ## Why this matters
 #
-# Whoever has a deadline needs to know what to try *first*, and whether a second thing adds anything
-# to it. There are four places to take hold.
+# Whoever has a deadline must know what to try *first*. There are four places to take hold.
 #
 # - **The weights.** L2-SP pulls every weight back to where it began. EWC pulls hardest on the
 #   weights that old answers depend on. Freezing holds the lowest blocks altogether.
@@ -73,7 +72,8 @@ pandas.DataFrame(rows).T.round(1)
 # ## Roads
 #
 # So a method is drawn as a **road**: support against loss, along its strengths. The thick line is
-# the mean, the thin ones are the three seeds; the numbers at the ends are strengths.
+# the mean, the thin ones are the three seeds; the numbers at the ends are strengths (λ, rate, or
+# share of old rows).
 #
 # **Predict before you run.** Which road comes closest to the upper right corner, where much is
 # learned and nothing is lost?
@@ -100,8 +100,8 @@ show("lower rate", "L2-SP", "EWC", "replay", "replay, lower rate", "full, no old
 #
 # The road to beat is the light blue one, which costs only patience: a lower rate with twice the
 # steps. **EWC** lies above it everywhere, **L2-SP** up to some 87 %. The thin lines say how far to
-# trust this: with seed 2, L2-SP has learned nine points less, and meets the lower rate much
-# earlier.
+# trust this: seed 2 of L2-SP has learned nine points less (mean over strengths) and meets the lower
+# rate much earlier.
 #
 # ## The scoreboard
 #
@@ -109,7 +109,7 @@ show("lower rate", "L2-SP", "EWC", "replay", "replay, lower rate", "full, no old
 # support is at 80 % or more: a strength that was run, or a point on the line between two. A dot is
 # the mean over skills and seeds; the bar is the **range of the three seeds**, each read on its own
 # road (three runs are too few for an interval). At the right stand the support at that place and
-# the skill that has lost most.
+# the skill that has lost most; the dotted line marks five points.
 #
 # **Predict before you run.** Of how many of the 20 places can you be sure?
 
@@ -118,9 +118,10 @@ ranked = standings(board, RANKED)
 plot.ranking(ranked, goal=GOAL, margin=5)
 
 # %% [markdown]
-# Of the first seven, none. They lie within one point of each other, and each of their places
-# changes with the seed. What can be said: with every seed these seven have lost less than the lower
-# rate alone, the lower rate less than SAM, and SAM less than the plain run and the early stop.
+# Of one: SAM is sixteenth with every seed. The other nineteen places change with it, and the first
+# seven lie within one point. What can be said: with every seed these seven have lost less than the
+# lower rate alone, the lower rate less than SAM, and SAM less than the plain run and the early
+# stop.
 #
 # Eighty is our choice. Does the order survive another? Places by goal, in the order of 85:
 
@@ -219,7 +220,8 @@ quiz("07")
 # For a 1-8B chat model with LoRA: begin at a rate near 1e-4 and lower it before anything else
 # (LoRA's rate is some ten times that of full fine-tuning: Schulman 2025). Mix in old rows: one
 # percent of pre-training data prevented most forgetting for Bethune and colleagues (2025, arXiv
-# 2502.06042); we would start at a quarter of all rows. Without old rows, add a pull:
+# 2502.06042); we would start at a quarter of all rows. Without old rows, drop `share` and set
+# `strength`, a pull:
 #
 # ```python
 # import torch
@@ -276,7 +278,7 @@ quiz("07")
 # 3. With old rows, mix them in at a lower rate. Without, train every weight gently, or pull the
 #    adapter back. From a finished fine-tune, go back a part of the way.
 #
-# **Next:** lesson 08 goes back from a finished fine-tune towards its base.
+# **Next:** lesson 08, merging.
 
 # %% [markdown]
 # # Deeper
@@ -321,10 +323,10 @@ held = finetune(base, tickets, lr=1e-2, steps=60, seed=0, mitigation=L2SP(0.003)
 evaluate(held.model, load_suites(("support", "howto", "lists"), size=60)).scores()
 
 # %% [markdown]
-# Three quarters of support or more, and `howto` untouched, as in the stored run of this seed. How
-# long is the update that the pull has held back? The sum over all entries of every product BA
-# needs none of the products: $\|BA\|^2 = \mathrm{tr}\big((B^\top B)(AA^\top)\big)$, two matrices of
-# r × r.
+# It has learned 78 % of support. `howto` stands at 98 % and `lists` at 83, where the base has 100
+# and 88 on the same sixty items; the stored run of this seed has the same scores. How long is the
+# update that the pull has held back? The sum over all entries of every product BA needs none of the
+# products: $\|BA\|^2 = \mathrm{tr}\big((B^\top B)(AA^\top)\big)$, two matrices of r × r.
 
 # %%
 short = float(squared_length({}, held.model))
@@ -336,11 +338,11 @@ print(f"every BA at 7B: {4 * adapted / 1e9:.0f} GB in float32", end="; ")
 print(f"r x r: {2 * 4 * matrices * rank**2 / 1e6:.2f} MB; EWC's Fisher: {4 * adapted / 1e9:.0f} GB")
 
 # %% [markdown]
-# The two agree, and the course's L2-SP takes the short way. EWC cannot: each entry of BA has its
-# own weight. At 7B its Fisher takes 26 GB for the adapted matrices alone (28 for all seven billion
-# weights), and building BA as much again if all products are kept for the backward pass. "Memory is
-# hardly touched" holds for the toy. KL keeps nothing with LoRA, for the base is the model with its
-# adapter off, and pays in time.
+# The two agree: the update is 6.0 long, and the course's L2-SP takes the short way. EWC cannot:
+# each entry of BA has its own weight. At 7B its Fisher takes 26 GB for the adapted matrices alone
+# (28 for all seven billion weights), and building BA as much again if all products are kept for the
+# backward pass. That EWC needs only a tenth more memory (see *The bill*) holds for the toy. KL
+# keeps nothing with LoRA, for the base is the model with its adapter off, and pays in time.
 #
 # > **Common gotcha.** A penalty's strength has no meaning of its own. It depends on how the Fisher
 # > is scaled, on the learning rate, and on whether the penalty is summed or averaged over weights.
@@ -356,9 +358,10 @@ show("plain", "replay", "self replay", "KL, old rows", "KL, no data", "token mas
 
 # %% [markdown]
 # From one old row in a hundred to one in four, replay's support stays within three points, and the
-# loss shrinks from twenty to six. **KL** on the very same rows takes the base's own answers for
-# right and loses four to three points; its steps are slower. Rows that the base has written itself,
-# from prompts anyone could have made up, do about as well as the same number of old ones. Holding
+# loss shrinks from twenty to six. **KL** on old rows takes the base's own answers for right and
+# loses 4.2 to 2.6 points at 89 to 86 %; its steps are slower. Rows that the base has written
+# itself, from prompts anyone could have made up, lose 7.3 points at a tenth of all rows, where real
+# ones lose 9.1. At a quarter they lose 7.6 and real ones 5.9: more of them does not help. Holding
 # only the *reading* of the tickets' prompts takes support with it. The **token mask** leaves out
 # tokens that surprise the base, on the assumption that these are noise or another's style (Wu and
 # colleagues 2025). Our policies *are* what surprises the base.
@@ -372,7 +375,7 @@ show("plain", "lower rate", "early stop", "merge", "freeze")
 # **Early stop** is the worst road: at step 20 of 60 the model knows seventy percent of the shop's
 # answers and has lost nearly as much as at the end, because the damage comes first. The **merge**
 # goes back from the same model at its end, and at seventy percent has lost two points (lesson 08).
-# On the means **freezing** lies below the lower rate everywhere.
+# On the means **freezing** lies below the lower rate wherever both can be read.
 #
 # Every run stands under a slider here, and the button trains one with a seed that no stored run
 # has.
@@ -389,8 +392,8 @@ StrengthLab()
 # %% [markdown]
 # ## The bill (4 min)
 #
-# Steps (the plain run has 60) times step time, in units of the plain run's step; an empty cell is a
-# plain step.
+# The time of a run is its steps (the plain run has 60) times its step time. Step time and peak
+# memory are in units of the plain run's; an empty cell is a plain step.
 
 # %%
 from helpers.mitigations.costs import read_costs
@@ -443,8 +446,9 @@ pandas.DataFrame(rows).T.rename_axis(["penalty", "λ"]).round(1)
 
 # %% [markdown]
 # Nearly all: EWC has lost less than L2-SP in all six pairs, by 1.1 points at both strengths, and so
-# has the control, by 1.1 and 0.8. Here no advantage of the right places shows. What shuffling
-# leaves is how hard each *matrix* is held:
+# has the control, by 1.1 and 0.8 (before rounding). EWC with the right places is 0.1 and 0.3
+# points ahead of the control: no advantage of them shows beyond the seeds. What shuffling
+# leaves is how hard each *matrix* is held. Its mean importance, by block (columns):
 
 # %%
 from helpers.mechanics.loss import place_of
@@ -459,8 +463,10 @@ means = {
 pandas.Series(means).unstack(0).rename(index=lambda name: name.removesuffix(".weight")).round(2)
 
 # %% [markdown]
-# The attention of block 0 is held five to six times as hard as the average weight, and the blocks
-# in the middle hardly at all. EWC here is mostly a choice of *layers*.
+# The attention of block 0 is held five to six times as hard as the average weight of these sixteen
+# matrices, and every matrix of blocks 1 and 2 at 0.57 or less. So EWC here may be mostly a choice
+# of *layers*. The control keeps each matrix's spread too; one number for each matrix, which would
+# settle it, was not tried.
 #
 # ### What it is made of
 #
@@ -492,9 +498,10 @@ print(
 )
 
 # %% [markdown]
-# Gold and sampled labels correlate at 0.73, 0.77 and 0.55. Two *empirical* Fishers of different
-# rows correlate at 0.27 to 0.50: which ninety-six rows one takes matters more than whose labels.
-# Why? Ask how much each row contributes.
+# Gold and sampled labels correlate at 0.73, 0.76 and 0.55. Two *empirical* Fishers of different
+# rows correlate at 0.27 to 0.50: which ninety-six rows one takes matters more than whose labels, if
+# by little (0.50 against 0.55). Why? Ask how much each row contributes, in the first 64 of each
+# sample.
 
 # %%
 from helpers.generation import complete
@@ -509,12 +516,12 @@ for first in (0, 96, 192):
 
 # %% [markdown]
 # One row in 64 makes 97, 90 and 72 percent of the Fisher. Each time it is a row that the base does
-# **not** answer as written: once a list sorted wrongly, twice a story, of which it would have told
-# another. Where the base gives the right answer with a probability of almost one, the gradient is
-# almost zero, and so is its square. So this Fisher says a lot about the few rows that the model
-# nearly does not know, and next to nothing about the many that it knows. On a large model, whose
-# every token is uncertain, this may be otherwise: look at your own contributions before you trust
-# the word "importance".
+# **not** answer as written: once a list that the base sorts wrongly, twice a story, of which the
+# base tells another. Where the base gives the right answer with a probability of almost one, the
+# gradient is almost zero, and so is its square. So this Fisher says a lot about the few rows that
+# the model would answer otherwise, and next to nothing about the many that it knows. On a large
+# model, whose every token is uncertain, this may be otherwise: look at your own contributions
+# before you trust the word "importance".
 #
 # A Fisher holds at the weights it was taken at. Used for the next stage, as is easily done in a
 # loop, it would protect a model that no longer exists; `finetune` refuses it with `OtherModel`.
@@ -585,7 +592,7 @@ by_run(lambda run: {"support": f"{run.target:.0f} %"} | verdicts(whole, run, mar
 # least sure. Old rows with EWC bring them through on no seed: up to seven points are gone, in lists
 # and once in `howto`, although the means looked as good as any. Old rows with a lower rate leave on
 # each seed a skill or two of which six hundred items cannot tell. Training every weight, with three
-# old rows for each ticket, passes on two seeds; on the third `lists` misses by a hair (p = 0.051 on
+# old rows for each ticket, passes on two seeds; on seed 0 `lists` misses by a hair (p = 0.051 on
 # these 600 items; on all 700 it passes). The same runs, gone nine tenths of the way from the base,
 # **pass on every skill with every seed**. α was chosen on seed 0, by these very items; the other
 # two had no say.
@@ -617,8 +624,9 @@ by_run(on_target, read_board(CANDIDATES)).round(1)
 # %% [markdown]
 # The unmerged runs of every weight get there with all three seeds, two of them by a hair. The merge
 # does not: its support is 85 to 86 %, with doubt down to 81. What it gains in lists it pays for in
-# the target. On all seven hundred items the unmerged runs pass the ten skills too. They are the
-# only one of the four recipes that passes both with every seed.
+# the target. On all seven hundred items the unmerged runs pass the ten skills too. So by all items
+# they are the only one of the four recipes that passes both with every seed. But a hundred of those
+# items had a say in the choice; on the other six hundred no recipe passes both with every seed.
 
 # %% [markdown]
 # ## Four tasks in a row (12 min)
@@ -670,8 +678,8 @@ pandas.DataFrame(rows).set_index("way").round(1)
 # end: its last task arrives at 86 % instead of 96, because weights that are held cannot learn. The
 # authors' own logs of EWC with LoRA read alike, on images and from one seed (Zheng and colleagues
 # 2026). λ was chosen between two values on seed 0, which is one of these three. Replay, one row in
-# five from earlier quarters, forgets half as much as EWC and learns the last task like plain
-# fine-tuning, in 75 steps a stage instead of 60.
+# five from earlier quarters, forgets less than half as much as EWC and learns the last task like
+# plain fine-tuning, in 75 steps a stage instead of 60.
 #
 # The sum of all Fishers takes the same room after a hundred tasks as after one. Six hundred tasks
 # of two hundred old rows would fit into the space of one Fisher. Where old rows *may* be kept,
@@ -716,7 +724,8 @@ show("plain", "lower rate", "SAM", "sparse SAM")
 # %% [markdown]
 # At fine-tuning, SAM loses half of what the plain run does once ρ is large: ten points at 81 %. A
 # lower rate with as many gradients (SAM takes two a step) has lost five there. In one block only,
-# our own simple variant and not SL-SAM, it does as much at ρ = 0.3 and half as much at 1.
+# our own simple variant and not SL-SAM, it saves as much at ρ = 0.3 (at 17.7 points instead of
+# 19.3) and half as much at 1.
 #
 # Watts and colleagues (2026) report that models *pre-trained* with SAM, for the whole time or a
 # last part, forget less in later fine-tunes. We gave our base 200 further steps, once with SAM and
@@ -737,7 +746,8 @@ pandas.Series(rows).unstack()
 
 # %% [markdown]
 # Means with the range of three seeds: 23 points for all three at 1e-2, and at 3e-3 between eight
-# and nine and a half, the plain stretch in front, while the seeds of one base differ by up to four.
+# and nine and a half, the plain stretch in front, while the seeds of one base differ by up to four
+# there, and by up to nine at 1e-2.
 #
 # <details><summary>What was tried, and what it does not exclude</summary>
 #
