@@ -30,7 +30,7 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
         ax.plot(one.lost, place, marker="o" if reached else "s", markersize=9, color=colour,
                 markerfacecolor=colour if reached else "white")  # fmt: skip
         skill, points = one.worst_skill
-        columns = ((1.01, f"{one.target:.0f} %"), (1.13, f"{skill} {points:.0f}"))
+        columns = ((1.01, f"{one.target:.0f} %"), (1.17, f"{skill} {points:.0f}"))
         for across, text in columns:
             ax.annotate(text, (across, place), xycoords=("axes fraction", "data"), va="center",
                         fontsize=FONT_SIZE, annotation_clip=False)  # fmt: skip
@@ -45,7 +45,7 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
     ax.set_ylim(len(standings) - 0.4, -0.6)  # the first on top
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("old skills: points lost, mean over skills (bar: range of the seeds)")
-    for across, text in ((1.01, "support"), (1.13, "worst skill")):
+    for across, text in ((1.01, "support"), (1.17, "worst skill")):
         ax.annotate(text, (across, 1.0), xycoords="axes fraction", xytext=(0, 6),
                     textcoords="offset points", fontsize=FONT_SIZE)  # fmt: skip
     return finish(
