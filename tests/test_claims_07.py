@@ -163,7 +163,7 @@ def test_which_rows_matter_more_than_whose_labels(fishers):
     gold, drawn = fishers["gold"], fishers["sampled"]
     same = [alike(one, other) for one, other in zip(gold, drawn, strict=True)]
     other = [alike(gold[a], gold[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
-    assert same == pytest.approx([0.73, 0.77, 0.55], abs=0.02)
+    assert same == pytest.approx([0.73, 0.76, 0.55], abs=0.02)
     assert other == pytest.approx([0.27, 0.50, 0.40], abs=0.02)
     assert min(same) > max(other)
 
