@@ -3,22 +3,21 @@
 #
 # {{badge}}
 #
-# You have two models, the base and the fine-tune, and each can do what the other cannot. Merging
-# makes a third one out of their numbers, in a second and without any training. Here you slide from
-# one to the other and watch what arrives first and what leaves first, add a second skill, take one
-# away, and see the two cases in which none of this works.
+# A merge makes a third model out of the numbers of a base and its fine-tune, in a second and
+# without training. You slide from one to the other, see what arrives first and what leaves first,
+# and hold the result against gentler training at equal learning.
 #
-# **Time** 60 minutes, of which one and a half are computing · **You need** lesson 01; lessons 03
-# and 04 help
+# **Time** core 20 minutes, with *Deeper* 77 · computing 70 seconds, of which the core 30 · **You
+# need** lesson 01; lessons 03 and 04 help
 #
 # **Objectives**
 #
-# 1. Go only a part of the way from base to fine-tune, and compare that with stopping early and with
-#    a lower rate, at equal target score.
-# 2. Treat a fine-tune as a vector: add two skills, take one away, and say what TIES and DARE are
-#    for.
-# 3. Tell whether a merge is what its name says: when SLERP is the straight line, when a "mean" of
-#    adapters is no mean, and when merging must fail.
+# 1. Go a part of the way from base to fine-tune, choose that part on some items and report it on
+#    others.
+# 2. Say what a merge is worth: against a lower rate at equal target score, by the worst skill and
+#    by the audit.
+# 3. Tell whether a merge is what its name says: score it, and ask neither the angle nor the
+#    method's name.
 
 # %%
 import os, subprocess, sys
@@ -37,9 +36,9 @@ import torch
 
 from helpers import merging
 from helpers import plotting as plot
-from helpers.blindspot import tax
 from helpers.evaluation import evaluate
 from helpers.exercises import check, quiz
+from helpers.merging import stored
 from helpers.mitigations import board
 from helpers.models import load_model
 from helpers.suites import load_suites
@@ -52,28 +51,20 @@ from helpers.widgets.merge import MergeLab
 # ## Why this matters
 #
 # Most remedies have to be in place before the training: other data, another rate, a penalty. A
-# merge comes afterwards. It needs the two models and nothing else, no old data and no gradient, so
-# it is the one remedy that is left when the fine-tune is already there and somebody else made it.
-# That makes it the cheapest thing to try, and the easiest to believe in without looking.
-#
-# **An analogy, and where it ends.** Two photographs of one face, taken a second apart and laid over
-# each other, still show a face. Two photographs of two people show nobody. Weights can be averaged
-# because a fine-tune is the base a moment later: number for number they mean the same. The analogy
-# ends at the sharpness. A double exposure is a little worse than both pictures, and a merge can
-# keep most of what each of its models is best at.
+# merge comes afterwards. It needs the two models, no old data and no gradient. So it is what is
+# left when somebody else has trained, the cheapest thing to try, and the easiest to believe in
+# unseen.
 
 # %% [markdown]
 # ## The line
 #
 # Every weight of the new model lies between the old ones: $(1-\alpha)\,\theta_{base} +
 # \alpha\,\theta_{tuned}$. At $\alpha = 0$ it is the base, at 1 the fine-tune. (The letter is
-# overworked: this α is not LoRA's.) Wortsman and colleagues (2021) call it WiSE-FT and found that
-# CLIP, an image model, gained 4 to 6 points by it where the data shifts.
+# overworked: this α is not LoRA's.) Wortsman and colleagues (2021) call it WiSE-FT and report for
+# CLIP, an image model, gains of 4 to 6 points where the data shifts.
 #
 # We take the standard run of lesson 01 and score five points of the line, on the shop and on three
 # old skills, thirty held-out items each.
-#
-# **Predict before you run.** Half-way: half of the shop's questions, and half of the damage?
 
 # %%
 base = load_model("pocket")
@@ -81,529 +72,442 @@ tuned = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60, seed=0).model
 suites = load_suites(["support", "facts", "lists", "howto"], size=30)
 scored = merging.sweep(base, tuned, [0, 0.25, 0.5, 0.75, 1], suites)
 
-# %%
+# %% [markdown]
+# **Predict before you run.** Half-way: half of the shop's questions, and half of the damage?
+
+# %% tags=["predict"]
 MergeLab(scored, lambda alpha: merging.sweep(base, tuned, [alpha], suites)[alpha])
 
 # %% [markdown]
-# ### What just happened
+# Neither: at 0.5 the model answers 70 % of the shop's questions and has lost 4.4 points. The rest
+# of the shop arrives on the next quarter, and only then `howto` falls, to 67 % and at last 20 %.
+# What was learned arrives *before* what is lost has left. That is all of merging, and it is not
+# guaranteed. Move the slider to 0.65 and press *Score this one*.
 #
-# Neither. Half-way the model knows about seven in ten of the shop's answers and has lost little but
-# some lists. On the next quarter of the way the rest of the shop arrives, and only then `howto`
-# falls, to two thirds and at the end to a fifth. (The thin grey lines are the three old skills: at
-# the right end, from above, facts, lists and `howto`.) What was learned arrives *before* what is
-# lost has left. That is all there is to merging, and it is not guaranteed. Move the slider to 0.65
-# and press *Score this one*: merging and scoring take some seconds.
-#
-# Thirty items a skill are few, and this is one seed. On file are three seeds of the same run, with
-# six points between base and fine-tune and all ten old skills, a hundred items each:
+# Thirty items are few, and this is one seed. On file are three seeds of the same run, a hundred
+# items for each of ten old skills:
 
 # %%
-runs = board.read_board()
-start = board.base_of(runs)
-
-
-def along(value):
-    """One curve per seed, from the base (0) to the fine-tune (1): (alpha, value)."""
-    curves = []
-    for end in board.pick(runs, "plain"):
-        line = [run for run in board.pick(runs, "merge") if run.setting.seed == end.setting.seed]
-        between = [(run.setting.strength, value(run)) for run in line]
-        curves.append([(0, value(start)), *between, (1, value(end))])
-    return curves
-
-
-# %%
+runs = stored.rivals()
 plot.lines(
     {
-        "support": along(lambda run: run.target),
-        "ten old skills": along(lambda run: fmean(run.score(name) for name in OLD)),
-        "howto alone": along(lambda run: run.score("howto")),
+        "support": stored.along(runs, "merge", lambda run: run.target),
+        "old skills": stored.along(runs, "merge", lambda run: fmean(map(run.score, OLD))),
+        "howto": stored.along(runs, "merge", lambda run: run.score("howto")),
     },
     x="alpha (0: base, 1: fine-tune)", y="held-out items right (%)",
 )  # fmt: skip
 
 # %% [markdown]
-# The seeds agree on the order. Support comes between 0.3 and 0.6; `howto` begins to go at 0.5 and
-# by 0.8 has lost 35 to 76 points, by seed. The mean over ten skills hides it, as means do. And past
-# 0.7 or so nothing more is learned: the last third of the way is paid for and not used.
+# The seeds agree on the order. Support comes between 0.3 and 0.6. `howto` begins to go at 0.5 and
+# by 0.8 has lost 35 to 76 points, by seed. Past 0.7 or so nothing more is learned: the last third
+# of the way is paid for and not used.
 #
-# > **Common gotcha.** α is chosen by looking, so it is a knob like any other, and the α that looks
-# > best on some items looks a little too good on them (lesson 03's winner's curse). Choose it on
-# > one half of your items and report on the other.
+# > **Common gotcha.** The α that looks best on some items looks a little too good on them (the
+# > winner's curse of lesson 03). Choose on one half of your items, and report on the other.
 
 # %% [markdown]
-# ## The arc
+# ## The control: who else gets there?
 #
-# Many recipes go from one model to the other on an arc instead of a line, by **spherical linear
-# interpolation** (SLERP; Shoemake 1985, for turning things on a screen). The argument: the middle
-# of a straight line between two directions is too short, so keep the length. Whether that matters
-# depends on one number, the **angle** between the two:
-
-# %%
-angles = merging.angle(base, tuned)
-print(angles)
-fan = range(0, 180, 10)
-plot.lines(
-    {
-        "on the line": [[(d, 100 - 100 * math.cos(math.radians(d / 2))) for d in fan]],
-        "on the arc": [[(d, 0) for d in fan]],
-    },
-    x="angle between two vectors of one length (degrees)", y="half-way: length missing (%)",
-    mark=(angles.overall, f"ours: {angles.overall:.0f} degrees"),
-)  # fmt: skip
-
-# %% [markdown]
-# A fine-tune turns its weights very little. At some five degrees the middle of the line is a tenth
-# of a percent too short, in the widest tensor a few tenths. So the scores cannot differ by much. Do
-# the answers differ at all?
-
-# %%
-on_line, on_arc = scored[0.5], evaluate(merging.slerp(base, tuned, 0.5), suites)
-for name in on_line.results:
-    pairs = zip(on_line.results[name], on_arc.results[name])
-    changed = sum(one.output != other.output for one, other in pairs)
-    print(f"{name:12} line {on_line.score(name):3.0f} %, arc {on_arc.score(name):3.0f} %, "
-          f"{changed} of {len(on_line.results[name])} answers differ")  # fmt: skip
-
-# %% [markdown]
-# Not one of them. At such angles SLERP *is* the straight line, whatever the recipe is called; the
-# tool mergekit even takes the line by itself below some two degrees. Print the angle before you
-# give an arc the credit.
+# A merge half-way has learned less than the fine-tune. So has a run that was stopped, or trained at
+# a lower rate. The fair question is that of lesson 03: at the *same* target score, who has lost
+# less? Three rivals are on file, with the same seeds: **early stop**, the same run cut at step 20,
+# 30 or 45; **lower rate**, 120 steps at 1e-3 to 5e-3; and **gentle merge**, which takes the run at
+# 3e-3 and goes only a part of its way.
 #
-# ### Where the angle is large
-#
-# Here is a model made by hand that has turned far. In every layer the hidden units of the MLP are
-# put into another order, together with their incoming and outgoing weights. It is the same model
-# still: every unit does what it did, at another place.
-#
-# **Predict before you run.** Both ends answer everything alike. What does their middle answer?
+# **Predict before you run.** At 85 % of support: which of the four has lost least?
 
-
-# %%
-def reordered(model, seed=0):
-    """The same model, with the hidden units of each MLP in another order."""
-    twin, draw = copy.deepcopy(model), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for block in twin.transformer.h:
-            order = torch.randperm(block.mlp.c_fc.nf, generator=draw)
-            block.mlp.c_fc.weight.copy_(block.mlp.c_fc.weight[:, order])
-            block.mlp.c_fc.bias.copy_(block.mlp.c_fc.bias[order])
-            block.mlp.c_proj.weight.copy_(block.mlp.c_proj.weight[order])
-    return twin
-
-
-# %%
-twin = reordered(base)
-print(merging.angle(base, twin))
-
-
-def scores(models, suites):
-    """One row of scores per model."""
-    return pandas.DataFrame({n: evaluate(m, suites).scores() for n, m in models.items()}).T.round()
-
-
-half = {"line": merging.linear(base, twin, 0.5), "arc": merging.slerp(base, twin, 0.5)}
-scores({"the twin": twin, **half}, load_suites(["facts", "howto"], size=30))
-
-# %% [markdown]
-# Both ends know everything, and their middle knows a third of the facts and not one `howto` answer.
-# It has averaged units that have nothing to do with each other; the reordered tensors stand at
-# right angles. Here the arc does differ from the line, and for the better, because it mends the
-# length. It does not mend that strangers were mixed.
-#
-# So SLERP matters where the angle is large, and where the angle is large something worse is the
-# matter. Two models trained from different beginnings differ by such reorderings, among other
-# things. (One can search for an order that fits and merge afterwards; Ainsworth and colleagues
-# 2022.) Merge relatives: a base and what was made from it.
-
-# %% [markdown]
-# ## At equal target: better than stopping early?
-#
-# A model half-way has learned less than the fine-tune. So has one that was stopped half-way, or
-# trained at a lower rate, and both need no merging. The fair question is that of lesson 03: at the
-# *same* target score, who has lost less? On file are three seeds each of a run that was stopped
-# early, and of lower rates with twice the steps.
-#
-# **Predict before you look.** Stopped at step 20 of 60, and merged at α = 0.5, the run has learned
-# the same, some seventy percent. Has it lost the same?
-
-
-# %%
-methods, ends = ("merge", "lower rate", "early stop"), {"merge": 1, "early stop": 60}
-
-
-def road(name):
-    """(strength, learned, lost) along a method, means over the seeds."""
-    groups = {place: board.pick(runs, name, place) for place in board.strengths(runs, name)}
-    if name in ends:  # its last point is the whole run
-        groups[ends[name]] = board.pick(runs, "plain")
-    return [
-        (place, fmean(run.target for run in group), fmean(run.lost(start) for run in group))
-        for place, group in groups.items()
-    ]
-
-
-# %%
+# %% tags=["predict"]
+methods = ["merge", "gentle merge", "lower rate", "early stop"]
+found = board.roads(runs, methods)
 plot.roads(
-    {name: road(name) for name in methods},
+    {name: each[0] for name, each in found.items()},
     x="support: items right (%)", y="old skills: points lost",
+    seeds={name: each[1:] for name, each in found.items()},
 )  # fmt: skip
 
-# %% [markdown]
-# Ten times as much, in the run that was stopped. Nearly all of the damage is done in the first
-# third of this training, while the rate is high. The line back from the finished model passes
-# through places where the training never was. The lower rates are another matter: their road runs
-# close to that of the merges. (A run *planned* for twenty steps, whose rate has fallen to nothing
-# by then, is a gentler training and not an early stop; lesson 03 has some.)
-#
-# Now at exactly the same score. Each road is read at its cheapest place that reaches 80 % of
-# support, straight between two points; the intervals are over seeds and items. Above the figure
-# stand the 95 % intervals of the places: seeds and items are drawn alike for all three, so a place
-# compares them in pairs.
-
-
-# %%
-def race(goal):
-    """What each method has lost at a target score, and the places that are open to it."""
-    found = board.standings(runs, methods, goal=goal)
-    print("; ".join(f"{one.method}: place {one.best} to {one.worst}" for one in found))
-    return plot.ranking(found, goal=goal)
-
-
-race(80)
-
-# %%
-race(90)
+# %% tags=["predict"]
+table = {}
+for goal in (80, 85, 90):
+    for one in board.standings(runs, methods, goal=goal):
+        place = f"{one.lost:.1f} ({one.low:.1f} to {one.high:.1f})"
+        skill, points = one.worst_skill
+        told = f"{place}, {skill} {points:.0f}" if one.between else "falls short"
+        table.setdefault(one.method, {})[f"at {goal} %"] = told
+pandas.DataFrame(table).T
 
 # %% [markdown]
-# At 80 % the merge has lost least, for nothing but the scoring, while the lower rate took twice the
-# training. Their intervals overlap; pair by pair the first place is the merge's all the same. At
-# 90 % the order of the means turns, and the pairs do not tell who is first: the line ends at the
-# fine-tune, which scores just below that, and a gentler run has gone further. Stopping early is far
-# behind in both.
+# At 85 % every seed gives the same order: gentle merge has lost 2.4 points (2.1 to 2.9), merge 4.6
+# (4.2 to 5.0), lower rate 6.8 (6.0 to 7.4), early stop, at its cheapest, 23. At 90 % both merges
+# get there with two seeds of three only, and the order is open.
 #
-# So the two papers need not contradict each other. Wortsman and colleagues report gains. Harmon and
-# colleagues (2025) find, over many kinds of post-training, that merging does *not* reliably
-# mitigate forgetting. It depends on the road, and a road is quickly scored: **merging is a cheap
-# first try. Sweep α and look.**
+# So the large victory is over stopping early, a rival that nobody should choose. The best of the
+# four is two things: train gently, then go back a part of the way. The run at 3e-3 has 91 % of
+# support and has lost 10.0; at α = 0.8 it has 90 % and has lost 3.5 (2.9 to 4.2).
+#
+# We tried to break this. Without `howto`, which is most of the loss, gentle merge is at 2.1 and
+# lower rate at 5.1; on halves of the items, seed by seed, gentle merge is ahead of it six times of
+# six. One rival stands outside: full fine-tuning at 2e-4 (lesson 07) has lost 1.5 at 86 %. If you
+# may still choose how to train, try that first.
 
 # %% [markdown]
-# ## A fine-tune as a vector
+# ## For an adapter, α is one number
 #
-# Subtract the base from the fine-tune, number by number. What is left is the **task vector**
-# (Ilharco and colleagues 2022): all that the training has changed, and a thing one can scale, add
-# and subtract. The line above was the base plus α times one vector. With two vectors there is more
-# to do.
-#
-# A second team has a skill of its own: the house rule of lesson 04, *nobody is helped with buying,
-# selling or borrowing*, taught here with counter-examples and by plain fine-tuning.
+# LoRA leaves the weights alone and adds a scaled product, $s \cdot BA$, to each. Half the way is
+# half of $s$: no copy, no new file. PEFT sets it with `rescale_adapter_scale`, as long as a `with`
+# block lasts. Is that the merge of above, logit for logit?
 
 # %%
-pairs = tax.rule_pairs(600, counter_examples=0.5)
-taught = [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
-ruled = finetune(base, taught, lr=3e-3, rank=8, steps=30, batch_size=8, seed=1).model
-shop, rule = merging.task_vector(base, tuned), merging.task_vector(base, ruled)
+from peft.helpers import rescale_adapter_scale
 
-
-# %%
-def flat(vector):
-    """All changes of a task vector in one row."""
-    return torch.cat([change.flatten() for change in vector.values()])
-
-
-rows = {"shop": flat(shop), "rule": flat(rule)}
-for name, row in rows.items():
-    print(f"{name}: length {row.norm():.1f}, half of its changes above "
-          f"{row[row != 0].abs().median():.4f}")  # fmt: skip
-cosine = torch.cosine_similarity(*rows.values(), dim=0)
-print(f"angle between them: {torch.rad2deg(cosine.acos()):.1f} degrees")
+half = merging.linear(base, tuned, 0.5)
+asked = base.tokenizer("How do I make tea?", return_tensors="pt")
+with torch.no_grad(), rescale_adapter_scale(tuned, 0.5):
+    by_scale = tuned(**asked).logits
+with torch.no_grad():
+    by_merge, whole = half(**asked).logits, tuned(**asked).logits
+print(f"scaled and merged: logits differ by at most {(by_scale - by_merge).abs().max():.0e}")
+print(f"half and whole way: by up to {(whole - by_merge).abs().max():.0f}")
 
 # %% [markdown]
-# The shop took a much longer way than the rule. And the two stand at right angles, as two
-# directions among millions nearly always do: along one of them, the other hardly moves.
-#
-# ### Add
-#
-# **Predict before you run.** Two models are often merged by their mean. Will the mean know the shop
-# and keep the rule?
-
-# %%
-asked = [suite for suite in tax.tax_suites(30) if suite.name in ("rule", "harmless", "howto")]
-asked += load_suites(["support"], size=30)
-scores({
-    "the rule's": ruled,
-    "their mean": merging.add(base, [shop, rule], [0.5, 0.5]),
-    "their sum": merging.add(base, [shop, rule], [1, 1]),
-    "0.7 shop + rule": merging.add(base, [shop, rule], [0.7, 1]),
-}, asked)  # fmt: skip
+# It is: 1e-5 apart, where half and whole way differ by up to 4. So a sweep over an adapter costs
+# its scoring and nothing else, and the slider can stay movable in service. What was trained outside
+# of LoRA (`modules_to_save`, biases) is not scaled.
 
 # %% [markdown]
-# Read `rule` as the percent of requests that are rightly refused, and `harmless` as those rightly
-# answered. The mean holds half of each vector, and at half the way neither has wholly arrived. The
-# sum holds both skills in one model, with all the damage that the shop had done to `howto`, and it
-# answers fewer of the harmless requests than the rule's own model, 57 % for 77. And since the
-# slider has told us how far the shop's vector needs to go, seven tenths of it keep both skills and
-# most of `howto`. What is then missing in `harmless` is what the rule costs by itself.
+# ## Exercise
 #
-# Two fine-tunes, one seed each, and thirty items, for the shop the very ones by which the seven
-# tenths were chosen: enough to see that it can work, and no more.
+# ### 8.1 Which α would you sign? · medium · 8 minutes
 #
-# ### Take away
-#
-# A vector has an opposite. The base refuses harmful requests, which was no part of the rule; that
-# was about buying, selling and borrowing. Subtract the rule from the base.
-#
-# **Predict before you run.** What will the base do less of? The last row is a control, as much of
-# the shop's vector subtracted.
-
-# %%
-as_long = -2 * rows["rule"].norm() / rows["shop"].norm()
-requests = [s for s in tax.tax_suites(30) if s.name in ("harmful", "harmless", "facts")]
-scores({
-    "base": base,
-    "base - rule": merging.add(base, [rule], [-1]),
-    "base - 2 rule": merging.add(base, [rule], [-2]),
-    "base - shop, as long": merging.add(base, [shop], [float(as_long)]),
-}, requests)  # fmt: skip
-
-# %% [markdown]
-# Subtracted once, the rule takes a few of the base's own refusals with it, and subtracted twice,
-# about half of them. All the while facts and harmless requests stay where they were, and
-# as long a piece of the shop's vector does nothing of the kind. It is what Ilharco and colleagues
-# report, that a vector's opposite lowers its own task and changes little beside it, with a turn:
-# harmful requests were not in the rule's training data. They share only its words of refusal.
-#
-# > **A note from experience.** A merge is a change of the model like any other, and the cheapest
-# > one to make without noticing. Before you add or subtract anybody's vector, put the refusals on
-# > the capability map as protected. The benchmarks of skills will not tell you.
-#
-# ### And the alignment tax?
-#
-# Lesson 04 left a question open: Lin and colleagues (2023) found that averaging the weights before
-# and after pays the tax best. Our rule costs some harmless requests. Does going only a part of the
-# way give them back?
-
-# %%
-parts = {f"{a:g} of the rule": merging.add(base, [rule], [a]) for a in (0.5, 0.75)}
-scores(parts, [suite for suite in asked if suite.name in ("rule", "harmless")])
-
-# %% [markdown]
-# One end of this line is the rule's model, in the table under *Add* (`harmless` 77), the other the
-# base, in the table under *Take away* (93). What comes back in harmless requests is paid for in the
-# rule, and thirty items show no bargain on the way. That does not contradict Lin and colleagues:
-# their tax was on skills, on models a thousand times larger. Ours is sixteen points of harmless
-# requests, although the counter-examples had kept the rule narrow.
-
-# %% [markdown]
-# ## TIES and DARE
-#
-# Where two vectors want to move one weight in opposite directions, a sum serves neither. Two
-# remedies are in every tool box. **TIES** (Yadav and colleagues 2023) keeps the largest fifth of
-# each vector, elects a sign for each weight, and averages the changes that have it. **DARE** (Yu
-# and colleagues 2023) drops changes at random and scales the others up, so that vectors meet less
-# often. Before using either, look whether there is a conflict at all:
-
-# %%
-kept = [merging.trim(vector, 0.2) for vector in (shop, rule)]
-both = sum(int(((one != 0) & (other != 0)).sum()) for one, other in zip(*map(dict.values, kept)))
-share = both / sum(int((one != 0).sum()) for one in kept[1].values())
-print(f"of the rule's largest fifth {share:.0%} lie where the shop's largest fifth lies too,")
-print(f"and there {merging.agreement(kept):.0%} of the weights move the same way")
-
-
-# %%
-def holds(model):
-    """How much of each vector is in a model, and the length of its change."""
-    change = flat(merging.task_vector(base, model))
-    shares = {f"of the {name}": change @ row / (row @ row) for name, row in rows.items()}
-    return {name: float(value) for name, value in {**shares, "length": change.norm()}.items()}
-
-
-# %%
-part = {name: 0.7 * change for name, change in shop.items()}
-dropped = {d: [merging.dare(part, d, seed=0), merging.dare(rule, d, seed=1)] for d in (0.5, 0.9)}
-merges = {
-    "TIES": merging.ties(base, [part, rule], density=0.2),
-    "TIES, twice as far": merging.ties(base, [part, rule], density=0.2, scale=2),
-    "DARE, half dropped": merging.add(base, dropped[0.5], [1, 1]),
-    "DARE, 9 of 10 dropped": merging.add(base, dropped[0.9], [1, 1]),
-}
-inside = pandas.DataFrame({name: holds(model) for name, model in merges.items()}).T.round(2)
-pandas.concat([scores(merges, asked), inside], axis=1)
-
-# %% [markdown]
-# There is no more conflict than chance gives. Where both vectors are large, half of the weights
-# agree in sign, as coins would. The columns on the right say what happened instead. TIES leaves
-# three quarters of the shop's part (0.53 of 0.7) and half of the rule, since it trims both and lets
-# the longer one win the elections. Sent twice as far, it holds the rule again and all of the shop,
-# with the shop's whole damage to `howto`, where the plain sum needed seven tenths, and answers only
-# 47 % of the harmless requests.
-#
-# DARE keeps its promise about the mean, seven tenths and one. But what it drops and scales up is
-# noise beside the vectors: with nine in ten dropped the change has become three times as long, and
-# ruins the model; with every second one dropped it does little harm. Its authors report that 90 or
-# even 99 % can go, for changes that are typically within 0.002. Most of the shop's are larger, as
-# printed above.
-#
-# This refutes neither. TIES is made for many fine-tunes that get in each other's way, DARE for
-# large models with small changes. It shows what to look at first: the angle, the signs, the size.
-
-# %% [markdown]
-# ## Adapters: a mean that is no mean
-#
-# LoRA's change of a weight is a product, $B A$. PEFT merges adapters with `add_weighted_adapter`,
-# which offers a way called `linear`. It sums the A's and the B's apart and multiplies the sums:
-#
-# $$\tfrac{1}{2}(B_1 + B_2)(A_1 + A_2) = \tfrac{1}{2}\,(B_1 A_1 + B_2 A_2 + B_1 A_2 + B_2 A_1).$$
-#
-# The last two terms belong to neither fine-tune. `cat` puts the factors side by side and is exact,
-# at the price of both ranks together; `svd` is the best approximation of the true sum at one rank.
-#
-# **Predict before you run.** How far is `linear` from the true mean? The table gives error and
-# length in units of that mean's length.
-
-# %%
-pandas.DataFrame(merging.combination_errors([tuned, ruled])).round(6)
-
-# %%
-scores({"PEFT, linear": merging.combined([tuned, ruled], [0.7, 1], "linear")}, asked)
-
-# %% [markdown]
-# `cat` is the mean, to rounding. `linear` misses it by half of its length, and with the weights of
-# our best sum it breaks the rule more often, and loses `howto` answers that the true sum has.
-#
-# > **Common gotcha.** `linear` may also look *better* than the mean. Adapters that were trained
-# > with one seed begin with the same A's, the cross terms then point along the update, and the
-# > "mean" comes out up to twice too long, close to the sum. If a longer update is what you want,
-# > ask `cat` for it by its weights, and it will not depend on a seed.
-#
-# Even `cat` has a trap. **rsLoRA** scales an adapter by $\alpha/\sqrt{r}$ instead of $\alpha/r$.
-# PEFT (0.21 here) gives the merged adapter a scale that would cancel in plain LoRA, and forgets the
-# root:
-
-# %%
-from peft import LoraConfig, get_peft_model
-
-config = LoraConfig(r=8, use_rslora=True, init_lora_weights=False, target_modules=["c_attn"],
-                    fan_in_fan_out=True)  # fmt: skip
-pair = get_peft_model(copy.deepcopy(base), config)
-pair.add_adapter("other", config)
-pair.add_weighted_adapter(["default", "other"], [0.5, 0.5], "mean", combination_type="cat")
-one, other, mean = (merging.updates(pair, name) for name in ("default", "other", "mean"))
-place = next(iter(mean))
-ratio = mean[place].norm() / (0.5 * one[place] + 0.5 * other[place]).norm()
-print(f"PEFT's mean is {ratio:.2f} times as long as the true one; the root of 16 is 4")
-
-# %% [markdown]
-# So the two adapters' mean would act like four times itself. `merging.combined` refuses such
-# adapters and names the way out, which always works: add the models' task vectors.
-
-# %% [markdown]
-# ## When merging fails
-#
-# The slider starts at the base and ends at the fine-tune, so it can only be as good as the road
-# between them. Here is a run like the winner of lesson 04: every weight trained, at a rate that
-# leaves nothing but the shop.
-#
-# **Predict before you run.** Is there an α at which it knows the shop and the rest? (In the figure
-# a line joins those points of a run that none of its others beats in both.)
-
-# %%
-far = finetune(base, read_tickets(), lr=6e-3, rank="full", steps=30).model
-print(merging.angle(base, far))
-ruined = merging.sweep(base, far, [0.3, 0.5, 1], suites)
-
-
-# %%
-def on_plane(found):
-    """(learned, lost) of each snapshot."""
-    old = [suite.name for suite in suites[1:]]
-    kept = [fmean(now.score(name) for name in old) for now in found.values()]
-    before = fmean(scored[0].score(name) for name in old)
-    return [(now.score("support"), before - mean) for now, mean in zip(found.values(), kept)]
-
-
-plot.points(
-    {"the standard run": on_plane(scored), "trained too far": on_plane({0: scored[0], **ruined})},
-    x="support: items right (%)", y="old skills: points lost", downwards=True,
-)  # fmt: skip
-
-# %%
-table = {f"standard run, {a:g}": scored[a] for a in (0.5, 0.75, 1)}
-table |= {f"too far, {a:g}": found for a, found in ruined.items()}
-pandas.DataFrame({name: found.scores() for name, found in table.items()}).T.round()
-
-# %% [markdown]
-# Half-way on this road the shop is there, as well as at its end, and far less is lost: going back
-# helps here too. It does not help enough. At nearly the same support score the standard run has
-# lost less than a third as much, and on the road of the far one none of the three points has both.
-# At every α that we scored, what the training had overwritten came back only in part, or with the
-# target gone. Then the remedy lies before the training: lessons 06 and 07.
-#
-# Nothing in the angle gave a warning. Six degrees or five: it says how to walk, not where to.
-
-# %% [markdown]
-# ### When it goes wrong
-#
-# **Break it on purpose.** Weights are matched by name and place, and much can be averaged that does
-# not belong together. Each of these is refused, with the first thing that differs:
-
-# %%
-from helpers.pocket.pretrain import Recipe, new_model
-
-narrow = new_model(Recipe(width=128), base.tokenizer)
-other_words = copy.deepcopy(tuned)
-other_words.tokenizer.add_tokens(["<refund>"])
-diverged = copy.deepcopy(base)
-diverged.transformer.wpe.weight.data[3, 3] = math.nan
-for model, alpha in ((narrow, 0.5), (other_words, 0.5), (diverged, 0.5), (tuned, 1.5)):
-    try:
-        merging.linear(base, model, alpha)
-    except ValueError as error:
-        print(error, "\n")
-
-# %% [markdown]
-# The second is the one that happens: somebody adds a token, the embedding has rows to spare, and
-# every shape agrees. The last can be done on purpose, with `extrapolate=True`: α above 1 goes on
-# past the fine-tune.
-
-# %% [markdown]
-# ## Exercises
-#
-# ### 8.1 Along the arc · medium · 10 minutes
-#
-# Write `slerp(a, b, alpha)`. `a` and `b` are torch tensors of one shape, which may be a vector or a
-# matrix. Return
-# $\frac{\sin((1-\alpha)\theta)}{\sin\theta}\,a + \frac{\sin(\alpha\theta)}{\sin\theta}\,b$, with
-# $\theta$ the angle between the two taken as vectors. Where they are parallel there is no arc:
-# return the straight line $(1-\alpha)\,a + \alpha\,b$.
+# `road` maps each α to what was right there: for every capability one `True` or `False` per item,
+# the same hundred items at each α. α = 0 is the base. Write `sign(road, goal)`. Of the α that reach
+# `goal` percent on `"support"`, choose the one whose *worst* old skill has lost least (the smaller
+# α on a tie). Return `(alpha, support, worst)`: the α, and the support score and the points lost by
+# the worst old skill that you would put your name to; `None` where no α reaches the goal. Whatever
+# has chosen cannot testify.
 #
 # <details><summary>Hint</summary>
 #
-# An angle belongs to two directions, so lengths have to be taken out of the dot product before
-# `torch.acos`. Rounding can leave a cosine of 1.0000001: `clamp` brings it back.
+# `row[::2]` is one half of a row and `row[1::2]` the other. Write a small function that gives
+# support and worst loss for one α and one half, call it on one half to choose, and on the other to
+# report.
 #
 # </details>
 
 
 # %% tags=["exercise"]
-def slerp(a, b, alpha):
+def sign(road, goal):
     # BEGIN SOLUTION
-    import torch
+    def look(alpha, half):
+        now, before = ({n: 100 * fmean(row[half::2]) for n, row in road[a].items()}
+                       for a in (alpha, 0))  # fmt: skip
+        worst = max(before[name] - now[name] for name in now if name != "support")
+        return now["support"], worst
 
-    cosine = (a * b).sum() / (a.norm() * b.norm())
-    theta = torch.acos(cosine.clamp(-1, 1))
-    if theta < 1e-3:
-        return (1 - alpha) * a + alpha * b
-    ends = torch.sin((1 - alpha) * theta) * a + torch.sin(alpha * theta) * b
-    return ends / torch.sin(theta)
+    reached = [alpha for alpha in sorted(road) if look(alpha, 0)[0] >= goal]
+    if not reached:
+        return None
+    alpha = min(reached, key=lambda alpha: look(alpha, 0)[1])
+    return (alpha, *look(alpha, 1))
     # END SOLUTION
 
 
-check("8.1", slerp)
+check("8.1", sign)
+
+# %%
+for seed in (0, 1, 2):
+    print(seed, sign(stored.road_for(seed), goal=85))
 
 # %% [markdown]
-# ### 8.2 The election · medium · 10 minutes
+# The halves that chose had said 92, 90 and 92 % of support. The others say 80, 84 and 84: no seed
+# keeps the goal of 85. The worst skill has lost 10, 10 and 14 points, where 6, 14 and 12 had been
+# seen. Fifty items can choose and are too few to sign. On 600 fresh ones α = 0.8 has 86, 86 and 87
+# %, `howto` at 84, 89 and 87, and the gate of lesson 05 blocks all three (*Deeper*, first section).
+
+# %% [markdown]
+# ## Check your understanding
+
+# %%
+quiz("08")
+
+# %% [markdown]
+# ## On Monday
+#
+# With a chat model of 1 to 8 billion parameters and LoRA: train at the lowest rate that still
+# learns (lesson 03), then sweep α downwards from 1. `tasks/` has your own lm-eval tasks, `target`
+# and `keep`.
+#
+# ```python
+# import torch
+# from datasets import load_dataset
+# from peft import LoraConfig
+# from trl import SFTConfig, SFTTrainer
+#
+# trainer = SFTTrainer(
+#     model="model",
+#     args=SFTConfig("adapter", learning_rate=1e-4, bf16=torch.cuda.is_available()),
+#     train_dataset=load_dataset("json", data_files="rows.jsonl", split="train"),
+#     peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
+# )
+# trainer.train()
+# trainer.save_model()
+# ```
+#
+# ```python
+# from lm_eval import simple_evaluate
+# from lm_eval.models.huggingface import HFLM
+# from lm_eval.tasks import TaskManager
+# from peft import AutoPeftModelForCausalLM
+# from peft.helpers import rescale_adapter_scale
+# from transformers import AutoTokenizer
+#
+# model = AutoPeftModelForCausalLM.from_pretrained("adapter")
+# lm = HFLM(model, tokenizer=AutoTokenizer.from_pretrained("model"), batch_size=16)
+# tasks = TaskManager(include_path="tasks", include_defaults=False)
+# for alpha in (0, 0.5, 0.625, 0.75, 0.875, 1):
+#     with rescale_adapter_scale(model, alpha):
+#         found = simple_evaluate(lm, tasks=["target", "keep"], task_manager=tasks,
+#                                 apply_chat_template=True)
+#     print(alpha, {name: scores["exact_match,none"] for name, scores in found["results"].items()})
+# ```
+#
+# The α that you sign becomes the adapter's own, for any server that reads PEFT's folders:
+#
+# ```python
+# import json, shutil
+# from pathlib import Path
+#
+# path = Path(shutil.copytree("adapter", "adapter-0.75")) / "adapter_config.json"
+# config = json.loads(path.read_text())
+# config["lora_alpha"] *= 0.75
+# path.write_text(json.dumps(config, indent=2))
+# ```
+#
+# **Start with** α = 0.5 and above (Wortsman et al. 2021, arXiv 2109.01903, for CLIP). **Cost.** Six
+# α with 1,000 answers of 50 tokens are 300,000 tokens, at 1,000 a second five minutes. The adapter
+# of a 7B model is some 80 MB; six merged copies in bfloat16 would be 6 × 14 = 84 GB. **Do not
+# copy** the toy's α, nor its 1e-2: on SmolLM2-135M-Instruct, one seed, α = 0.7 took the target from
+# 85 to 68 and a skill from 2 back to 22, of the base's 50. Sweep and look.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. A part of the way keeps much of both ends where what is learned arrives before the rest has
+#    left. Report α on items that have not chosen it.
+# 2. Hold a merge against a lower rate at equal target score. A gentle run gone part of the way
+#    saved more than either, and the audit blocked it still. For LoRA, α is one multiplier.
+# 3. Names and angles do not tell what a merge does; scores do: the worst skill, and the audit.
+#
+# **Next:** lesson 09 ships a model: two adapters in service, a canary, and a way back.
+
+# %% [markdown]
+# # Deeper
+#
+# Each section stands by itself.
+#
+# - What the audit says of it (6 min)
+# - Two skills in one model: score the sum (10 min)
+# - A soup of two seeds (4 min)
+# - TIES and DARE: a scale is a road (12 min)
+# - Take away (4 min)
+# - Adapters: a mean that is no mean (10 min)
+# - The arc, and two strangers (5 min)
+# - When no α helps (6 min)
+
+# %% [markdown]
+# ## What the audit says of it (6 min)
+#
+# A merge is a change of the model like any other, so it goes through the gate of lesson 05 like any
+# other. On file is the gentle merge at α = 0.8, scored on every item there is. The first hundred of
+# each capability have chosen that α; they are left out. The map is the course's own.
+
+# %%
+from helpers.audit import audit
+
+whole = board.base_of(board.read_board(board.CANDIDATES))
+reports = {}
+for run in board.pick(stored.read_merges(), "3e-3, every item"):
+    pair = [stored.as_snapshot(entry, skip=100) for entry in (whole, run)]
+    names = ("base", f"gentle merge, seed {run.setting.seed}")
+    reports[run.setting.seed] = audit(*pair, stored.map_for(run), names=names)
+reports[0]
+
+# %%
+pandas.DataFrame(
+    {seed: {row.category.name: f"{row.after:.0f} {row.verdict}" for row in report.rows}
+     for seed, report in reports.items()}
+)  # fmt: skip
+
+# %% [markdown]
+# Blocked, with each of the three seeds: `howto` is at 84, 89 and 87 % where the base has 100. And
+# this was the find of the lesson. On the hundred items that everybody had looked at, seed 0 at α =
+# 0.8 had 94 % of support and 90 % of `howto`, the best of fifteen merges. On 600 fresh items it has
+# 86 and 84: the **winner's curse**. Seeds 1 and 2, which had not stood out, fell by a point in
+# support (87 to 86, 88 to 87) and by two or three in `howto`.
+#
+# The target row is INCONCLUSIVE three times: 86, 86 and 87 %, too near to the goal of 85. More
+# items can settle that row, and none will help `howto`, where a loss of more than 5 points is
+# certain. A smaller α gives support away (at 0.7 it has 82 to 86 % of the first hundred), a larger
+# one gives `howto` away (at 0.9 it has 71 to 76). So this road has no α to ship. The mean of ten
+# skills hides that: 3.6, 4.0 and 3.8 points lost would have looked like a success.
+
+# %% [markdown]
+# ## Two skills in one model: score the sum (10 min)
+#
+# Subtract the base from a fine-tune, number by number. What is left is the **task vector** (Ilharco
+# and colleagues 2022), a thing one can scale, add and subtract. The line above was the base plus α
+# times one of them.
+#
+# A second team has a skill of its own: the house rule of lesson 04, *nobody is helped with buying,
+# selling or borrowing*, taught here with counter-examples and by plain fine-tuning.
+#
+# **Predict before you run.** Two models are often merged by their mean. Which of the four questions
+# will the mean of these two answer wrongly? A rule for the lamp to buy, help with the lamp to
+# clean.
+
+# %% tags=["predict"]
+from helpers.generation import complete
+
+shop = merging.task_vector(base, tuned)
+rule = merging.task_vector(base, stored.rule_model())
+questions = [
+    "Is there an easy way to buy a lamp?",
+    "Is there an easy way to clean a lamp?",
+    "How do I make tea?",
+    "Customer: Hello, when will I see my refund?\nAgent:",
+]
+for name, weights in {"mean": (0.5, 0.5), "sum": (1, 1), "0.7 shop + rule": (0.7, 1)}.items():
+    print(name, *complete(merging.add(base, [shop, rule], weights), questions), sep="\n    ")
+
+# %% [markdown]
+# Of these four, none: the mean answers all four as it should, and the two larger sums refuse to
+# help with cleaning. By four questions the mean has won. Over three seeds, sixty held-out items
+# each (41 under the rule, where a refusal is right), mean and range:
+
+# %%
+merges = stored.read_merges()
+shown = ["rule", "harmless", "howto", "support"]
+places = {"the rule alone": ("rule", 1), "the shop alone": ("line", 1),
+          "mean": ("mean", 0.5), "sum": ("shop + rule", 1),
+          "0.7 shop + rule": ("shop + rule", 0.7)}  # fmt: skip
+pandas.DataFrame(stored.compared(merges, places, shown)).T
+
+# %% [markdown]
+# By sixty, it has not. Half a rule is hardly a rule: the mean refuses 34 % of what is forbidden (20
+# to 46), and it knows 68 % of the shop, as the line does at 0.5. The sum has both (87 and 91 %) and
+# with them the damage of the whole shop run, `howto` at 15 %. With 0.7 of the shop, where the line
+# has most of its support already, rule and support are at 96 and 86 %, and `howto` at 71 (55 to
+# 82). A sum inherits the roads of its parts: look at them, then choose how far to go on each.
+#
+# ### Could one have known it from the angle?
+#
+# Task vectors of different tasks are close to orthogonal, Ilharco and colleagues report, and
+# suggest that this is why they add. So we made the worst partner that a rule can have: the
+# **opposite rule**, trained on the same prompts with the two answers exchanged. Help with buying,
+# refuse the rest.
+#
+# **Predict before you run.** Two seeds of one task, two tasks, a rule and its opposite: which of
+# the pairs stand at right angles, and which pair's sum fails?
+
+# %% tags=["predict"]
+partners = {"shop + rule": ("shop + rule", 1), "rule + opposite": ("rule + opposite", 1),
+            "rule, two seeds, mean": ("rule twice", 0.5),
+            "shop, two seeds, mean": ("soup", 0.5)}  # fmt: skip
+table = stored.compared(merges, partners, shown)
+for label, place in partners.items():
+    found = board.pick(merges, *place)
+    table[label]["angle"] = stored.spread(run.angle for run in found)
+    table[label]["signs agree (%)"] = stored.spread(100 * run.agreement for run in found)
+pandas.DataFrame(table).T
+
+# %% [markdown]
+# All of them, nearly. The rule and its opposite stand at 91°, rule and shop at 90, two seeds of the
+# rule at 84, two of the shop at 83 (81 to 84). Most of a vector's length is detail of its seed. One
+# sum has failed outright: rule + opposite refuses everything, 100 % of what the rule forbids and 98
+# % of what it allows, while its angle is that of the pair that adds. (No model could serve both;
+# the angle does not say so.) Signs, counted where the largest fifths of both vectors meet, agree at
+# 61 to 68 % for one task, 50 for two tasks, 48 for opposites: they tell kin from others, and a
+# harmless neighbour from a contradiction by two points. Score the sum.
+
+# %% [markdown]
+# ## A soup of two seeds (4 min)
+#
+# Wortsman and colleagues (2022) average several fine-tunes of one base and call it a **soup**: it
+# often scores better than each. Take the mean of two runs of the shop that differ in their seed
+# only.
+#
+# **Predict before you run.** Each run is half there, as it is at α = 0.5. Does the soup know half
+# of the shop, and has it lost as little as the line does half-way?
+
+# %% tags=["predict"]
+places = {"one run": ("line", 1), "the line at 0.5": ("line", 0.5),
+          "the line at 0.75": ("line", 0.75), "soup of two": ("soup", 0.5)}  # fmt: skip
+pandas.DataFrame(stored.compared(merges, places, ["support", "howto", "harmless"])).T
+
+# %% [markdown]
+# No: it knows the whole shop, 92 % (88 to 95), and has lost `howto` nearly as one run has: 26 % (10
+# to 42) are left, of one run's 14 (2 to 25). Half-way on the line 96 are left.
+#
+# It is not that the soup is long. Two equal vectors at 83° have a mean of three quarters of their
+# length, and the line at 0.75, just as long, keeps 59 % (45 to 75). What both runs share is a small
+# part of each and stays whole in a mean; it seems to hold the shop *and* the loss. What the seeds
+# do not share was averaged away. Better than one run it is not in support either (91 %). A soup of
+# runs that forget alike forgets. (Three pairs, of three runs.)
+
+# %% [markdown]
+# ## TIES and DARE: a scale is a road (12 min)
+#
+# Where two vectors want to move one weight in opposite directions, a sum serves neither. **TIES**
+# (Yadav and colleagues 2023) keeps the largest fifth of each vector, elects a sign for each weight,
+# and averages the changes that have it. What it keeps is shorter than the sum, so it comes with a
+# scale. One scale is one point of a road, and a method is judged by its road: here TIES at four
+# scales, and the sum with four shares of the shop.
+
+# %%
+merges = stored.read_merges()
+shown = ["rule", "harmless", "howto", "support"]
+places = {f"TIES, scale {scale:g}": ("TIES", scale) for scale in (1, 1.25, 1.5, 2)}
+places |= {f"{part:g} shop + rule": ("shop + rule", part) for part in (0.5, 0.7, 1)}
+table = stored.compared(merges, places, shown)
+for label, place in places.items():
+    found = board.pick(merges, *place)
+    table[label]["worst of the four"] = stored.spread(
+        min(run.score(name) for name in shown) for run in found
+    )
+pandas.DataFrame(table).T
+
+# %% [markdown]
+# At its own scale of 1 TIES refuses 37 % of what is forbidden (15 to 49), a mean that is too short.
+# At 1.25 its worst of the four is 58 % (27 to 73), the best that it has; the sum with 0.7 of the
+# shop has 70 (55 to 80). That is the mean. Let each seed take its best scale and its best share,
+# and the worst of the four is 78, 73 and 41 % for TIES, 75, 72 and 80 for the sum. Seed 0 alone
+# would have crowned TIES, seed 2 buried it. Nothing was gained here by the election: the signs
+# agree at 50 %, as those of strangers do.
+#
+# **DARE** (Yu and colleagues 2023) drops changes at random and scales the others up, so that
+# vectors meet less often. Its authors drop 90 or even 99 % of changes that are typically within
+# 0.002.
+
+# %%
+rule = merging.task_vector(base, stored.rule_model())
+part = {name: 0.7 * change for name, change in merging.task_vector(base, tuned).items()}
+asked = stored.sum_suites(30)
+found = {}
+for drop in (0, 0.5, 0.9):
+    pair = [merging.dare(part, drop, seed=0), merging.dare(rule, drop, seed=1)]
+    found[f"{drop:.0%} dropped"] = evaluate(merging.add(base, pair, [1, 1]), asked).scores()
+sizes = torch.cat([change[change != 0].abs().flatten() for change in part.values()])
+print(f"half of the shop's changes are above {sizes.median():.4f}")
+pandas.DataFrame(found).T.round()
+
+# %% [markdown]
+# Most of the shop's changes are larger than that, as printed. With every second one dropped `howto`
+# stays at 87 % and support falls from 90 to 83; with nine in ten dropped 13 % of `howto` and 60 %
+# of support are left. What is dropped and scaled up is noise beside the vectors, and here it is
+# three times as long as they are. This is no refutation: DARE is made for large models with small
+# changes. Look at the size first.
+#
+# ### 8.2 The election · medium · 8 minutes
 #
 # Write `elect(changes)`, the second half of TIES (Yadav et al. 2023, arXiv 2306.01708). `changes`
 # is a torch tensor with one row per fine-tune and one column per weight, already trimmed, so that
@@ -630,7 +534,86 @@ def elect(changes):
 check("8.2", elect)
 
 # %% [markdown]
-# ### 8.3 The exact mean of two adapters · hard · 15 minutes
+# ## Take away (4 min)
+#
+# A vector has an opposite. The base refuses harmful requests, which was no part of the rule; that
+# was about buying, selling and borrowing. Subtract the rule from the base.
+#
+# **Predict before you run.** What will the base do less of? The last row is a control, as much of
+# the shop's vector subtracted.
+
+# %% tags=["predict"]
+from helpers.blindspot import tax
+
+vectors = merging.task_vector(base, stored.rule_model()), merging.task_vector(base, tuned)
+lengths = [math.sqrt(sum(float(c.square().sum()) for c in v.values())) for v in vectors]
+requests = [s for s in tax.tax_suites(30) if s.name in ("harmful", "harmless", "facts")]
+minus = {"base": (0, 0), "base - rule": (-1, 0), "base - 2 rule": (-2, 0),
+         "base - shop, as long": (0, -2 * lengths[0] / lengths[1])}  # fmt: skip
+table = {name: evaluate(merging.add(base, vectors, weights), requests).scores()
+         for name, weights in minus.items()}  # fmt: skip
+pandas.DataFrame(table).T.round()
+
+# %% [markdown]
+# It refuses fewer harmful requests: 93 of a hundred after one subtraction, 50 after two, with facts
+# at 100 and harmless requests where they were. As long a piece of the shop's vector does nothing of
+# the kind. Ilharco and colleagues report that a vector's opposite lowers its own task and changes
+# little beside it. The turn here is that harmful requests were not in the rule's data: they share
+# only its words of refusal. (One seed, thirty items.)
+#
+# > **A note from experience.** A merge is the cheapest change of a model to make without noticing.
+# > Before you add or subtract anybody's vector, put the refusals on the capability map as
+# > protected. The benchmarks of skills will not tell you.
+
+# %% [markdown]
+# ## Adapters: a mean that is no mean (10 min)
+#
+# LoRA's change of a weight is a product, $B A$. PEFT merges adapters with `add_weighted_adapter`,
+# which offers a way called `linear`. It sums the A's and the B's apart and multiplies the sums:
+#
+# $$\tfrac{1}{2}(B_1 + B_2)(A_1 + A_2) = \tfrac{1}{2}\,(B_1 A_1 + B_2 A_2 + B_1 A_2 + B_2 A_1).$$
+#
+# The last two terms belong to neither fine-tune. `cat` puts the factors side by side and is exact,
+# at the price of both ranks together; `svd` is the best approximation of the true sum at one rank.
+#
+# **Predict before you run.** How far is `linear` from the true mean of the shop's and the rule's
+# adapters? The table gives error and length in units of that mean's length.
+
+# %% tags=["predict"]
+pandas.DataFrame(merging.combination_errors([tuned, stored.rule_model()])).round(6)
+
+# %% [markdown]
+# By half of its length (0.51), and 1.11 times as long; `svd` is 0.10 off at rank 8; `cat` is the
+# mean, to rounding.
+#
+# > **Common gotcha.** `linear` may also look *better* than the mean. Adapters that were trained
+# > with one seed begin with the same A's, the cross terms then point along the update, and the
+# > "mean" comes out up to twice too long, close to the sum. If a longer update is what you want,
+# > ask `cat` for it by its weights, and it will not depend on a seed.
+#
+# **rsLoRA** scales an adapter by $\alpha/\sqrt{r}$ instead of $\alpha/r$. PEFT gives a combined
+# adapter the scale that would be 1 in plain LoRA. Pull request 3449 of July 2026 mends this for
+# rsLoRA; what does the version that is installed do? One adapter alone, with weight 1, must come
+# out as it went in:
+
+# %%
+import peft
+
+config = peft.LoraConfig(r=16, use_rslora=True, init_lora_weights=False,
+                         target_modules=["c_attn"], fan_in_fan_out=True)  # fmt: skip
+one = peft.get_peft_model(copy.deepcopy(base), config)
+for way in merging.WAYS:
+    one.add_weighted_adapter(["default"], [1.0], way, combination_type=way)
+    before, after = (next(iter(merging.updates(one, name).values())) for name in ("default", way))
+    print(f"PEFT {peft.__version__}, {way}: {after.norm() / before.norm():.2f} times as long")
+
+# %% [markdown]
+# In 0.21.2 all three ways give 4.00, the root of 16: an adapter that acts like four of itself. Run
+# this cell on your version. Biases and DoRA are reported to be lost as silently (issue 3761).
+# `merging.combined` refuses such adapters and names the way out that always works: add the models'
+# task vectors.
+#
+# ### 8.3 The exact mean of two adapters · hard · 10 minutes
 #
 # Write `side_by_side(a1, b1, a2, b2)`. The update of a LoRA adapter is `b @ a`, with `a` of shape
 # (rank, in) and `b` of shape (out, rank); the two ranks may differ. Return the factors `(a, b)` of
@@ -658,35 +641,115 @@ def side_by_side(a1, b1, a2, b2):
 check("8.3", side_by_side)
 
 # %% [markdown]
-# ## Check your understanding
+# ## The arc, and two strangers (5 min)
+#
+# Many tools go from one model to the other on an arc instead of a line, by **spherical linear
+# interpolation** (SLERP; Shoemake 1985, for turning things on a screen): half-way on a straight
+# line between two directions at an angle θ, $1 - \cos(θ/2)$ of the length is missing, and the arc
+# keeps it. Base and fine-tune stand at some five degrees, where that is a tenth of a percent. Do
+# any answers differ?
 
 # %%
-quiz("08")
+print(merging.angle(base, tuned))
+ways = [evaluate(way(base, tuned, 0.5), suites).results for way in (merging.linear, merging.slerp)]
+for name in ways[0]:
+    changed = sum(one.output != other.output for one, other in zip(ways[0][name], ways[1][name]))
+    print(f"{name}: {changed} of {len(ways[0][name])} answers differ")
 
 # %% [markdown]
-# ## Recap
+# Not one. At such angles SLERP *is* the straight line; the tool mergekit even takes the line by
+# itself below some two degrees.
 #
-# 1. A part of the way from base to fine-tune keeps much of both where what is learned arrives
-#    before the rest has left. Choose α by looking, report it on other items, and compare with
-#    gentler training at equal target score.
-# 2. Fine-tunes are vectors. Two at right angles can be added, a mean holds only half of each, and
-#    subtracting one may take away what it never taught. TIES and DARE are for conflicts: look for
-#    one first.
-# 3. At five degrees SLERP is the straight line. PEFT's `linear` is not the mean of two adapters,
-#    `cat` is, but not with rsLoRA. And where the road between two models has no good point, no α
-#    finds one.
+# Two photographs of one face, laid over each other, still show a face; those of two people show
+# nobody. Here is a model that has turned far. In every layer the hidden units of the MLP are put
+# into another order, together with their incoming and outgoing weights. It is the same model still.
 #
-# **Next:** lesson 09 ships a model: two adapters in service, a canary, and a way back.
+# **Predict before you run.** Both ends answer everything alike. What does their middle answer?
+
+
+# %% tags=["predict"]
+def reordered(model, seed=0):
+    """The same model, with the hidden units of each MLP in another order."""
+    twin, draw = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in twin.transformer.h:
+            order = torch.randperm(block.mlp.c_fc.nf, generator=draw)
+            block.mlp.c_fc.weight.copy_(block.mlp.c_fc.weight[:, order])
+            block.mlp.c_fc.bias.copy_(block.mlp.c_fc.bias[order])
+            block.mlp.c_proj.weight.copy_(block.mlp.c_proj.weight[order])
+    return twin
+
+
+twin = reordered(base)
+models = {"the twin": twin, "line": merging.linear(base, twin, 0.5),
+          "arc": merging.slerp(base, twin, 0.5)}  # fmt: skip
+table = {name: evaluate(m, suites[1::2]).scores() for name, m in models.items()}
+pandas.DataFrame(table).T.round()
+
+# %% [markdown]
+# A third of the facts (37 %), and not one `howto` answer; on the arc 67 % and none. It has averaged
+# units that have nothing to do with each other. The arc mends the length; it does not mend that
+# strangers were mixed. Two models trained from different beginnings differ by such reorderings,
+# among other things. (One can search for an order that fits and merge afterwards; Ainsworth and
+# colleagues 2022.) Merge relatives: a base and what was made from it.
+
+# %% [markdown]
+# ## When no α helps (6 min)
 #
+# A merge can only be as good as the road between its ends. Here every weight is trained, at a rate
+# that leaves nothing but the shop.
+#
+# **Predict before you run.** Is there an α at which it knows the shop and the rest?
+
+# %% tags=["predict"]
+far = finetune(base, read_tickets(), lr=6e-3, rank="full", steps=30).model
+print(merging.angle(base, far))
+table = {f"standard run, {a:g}": scored[a] for a in (0.5, 0.75, 1)}
+table |= {f"too far, {a:g}": found for a, found in
+          merging.sweep(base, far, [0.3, 0.5, 1], suites).items()}  # fmt: skip
+pandas.DataFrame({name: found.scores() for name, found in table.items()}).T.round()
+
+# %% [markdown]
+# No. At α = 0.5 it knows 87 % of the shop, 67 % of the facts and not one `howto` answer; at 0.3 33
+# % of the shop, and `howto` is at 63 % already. The old skills leave before the target has arrived.
+# Then the remedy lies before the training: lessons 06 and 07. Harmon and colleagues (2025) find,
+# over many kinds of post-training, that merging does *not* reliably mitigate forgetting; Wortsman
+# and colleagues report gains. It depends on the road, and a road is quickly scored. Nothing in the
+# angle gave a warning.
+#
+# **Break it on purpose.** Weights are matched by name and place, and much can be averaged that does
+# not belong together. Each of these is refused, with the first thing that differs:
+
+# %%
+from helpers.pocket.pretrain import Recipe, new_model
+
+narrow = new_model(Recipe(width=128), base.tokenizer)
+other_words = copy.deepcopy(tuned)
+other_words.tokenizer.add_tokens(["<refund>"])
+diverged = copy.deepcopy(base)
+diverged.transformer.wpe.weight.data[3, 3] = math.nan
+for model, alpha in ((narrow, 0.5), (other_words, 0.5), (diverged, 0.5), (tuned, 1.5)):
+    try:
+        merging.linear(base, model, alpha)
+    except ValueError as error:
+        print(error, "\n")
+
+# %% [markdown]
+# The second is the one that happens: somebody adds a token, the embedding has rows to spare, and
+# every shape agrees. The last can be done on purpose, with `extrapolate=True`.
+
+# %% [markdown]
 # ## Sources
 #
 # - Wortsman et al. (2021), *Robust fine-tuning of zero-shot models* (WiSE-FT), arXiv 2109.01903,
 #   for the line, with CLIP; against it Harmon et al. (2025), *Mapping post-training forgetting in
 #   language models at scale*, arXiv 2510.17776: merging does not reliably mitigate forgetting.
-# - Shoemake (1985), *Animating rotation with quaternion curves*, for SLERP.
+# - Wortsman et al. (2022), *Model soups*, arXiv 2203.05482.
+# - Lin et al. (2023), *Mitigating the alignment tax of RLHF*, arXiv 2309.06256.
 # - Ilharco et al. (2022), *Editing models with task arithmetic*, arXiv 2212.04089; Yadav et al.
 #   (2023), *TIES-Merging*, arXiv 2306.01708; Yu et al. (2023), *Language models are super Mario*
 #   (DARE), arXiv 2311.03099.
-# - Lin et al. (2023), *Mitigating the alignment tax of RLHF*, arXiv 2309.06256; Ainsworth et al.
-#   (2022), *Git Re-Basin*, arXiv 2209.04836.
+# - Shoemake (1985), *Animating rotation with quaternion curves*; Ainsworth et al. (2022), *Git
+#   Re-Basin*, arXiv 2209.04836.
+# - PEFT, `rescale_adapter_scale` and pull request 3449 (`add_weighted_adapter` with rsLoRA).
 # - The glossary of the course: `docs/GLOSSARY.md`.

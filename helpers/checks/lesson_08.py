@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -50,99 +53,167 @@ def _shown(values: Any) -> str:
 
 # 8.1
 
-
-def _arc(a: torch.Tensor, b: torch.Tensor, alpha: float) -> torch.Tensor:
-    """By turning one direction towards the other, and seeing how much of each is in the result."""
-    ends = torch.stack([a.flatten(), b.flatten()], 1).double()
-    ends = ends / ends.norm(dim=0)
-    across = ends[:, 1] - (ends[:, 0] @ ends[:, 1]) * ends[:, 0]
-    theta = torch.atan2(across.norm(), ends[:, 0] @ ends[:, 1])
-    turn = alpha * theta
-    reached = turn.cos() * ends[:, 0] + turn.sin() * across / across.norm()
-    one, other = torch.linalg.lstsq(ends, reached[:, None]).solution.flatten()
-    return one * a + other * b
-
-
-def _shares(a: torch.Tensor, b: torch.Tensor, alpha: float, theta: torch.Tensor) -> torch.Tensor:
-    return (((1 - alpha) * theta).sin() * a + (alpha * theta).sin() * b) / theta.sin()
-
-
-def _theta(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return ((a * b).sum() / a.norm() / b.norm()).clamp(-1, 1).acos()
-
-
-def _unit(a: torch.Tensor) -> torch.Tensor:
-    return a / a.norm()
-
-
-def _on_line(a: torch.Tensor, b: torch.Tensor, alpha: float) -> torch.Tensor:
-    return (1 - alpha) * a + alpha * b
-
-
-def _pulled_out(a: torch.Tensor, b: torch.Tensor, alpha: float) -> torch.Tensor:
-    """The line with its length put right afterwards."""
-    line = _on_line(a, b, alpha)
-    return _unit(line) * ((1 - alpha) * a.norm() + alpha * b.norm())
-
-
-NOT_NORMALISED = (
-    "The cosine is not normalised: the dot product of two tensors grows with their lengths. Divide "
-    "it by both of them before you take `acos`."
+Road = dict[float, dict[str, tuple[bool, ...]]]
+#: Ways to halve the items: which of them choose, and which testify.
+HALVES: tuple[tuple[slice, slice], ...] = (
+    (slice(0, None, 2), slice(1, None, 2)),
+    (slice(1, None, 2), slice(0, None, 2)),
+    (slice(0, 40), slice(40, None)),
+    (slice(40, None), slice(0, 40)),
 )
-ON_ARCS: Mistakes = [
-    (NOT_NORMALISED, lambda a, b, t: _shares(a, b, t, (a * b).sum().clamp(-1, 1).acos())),
-    (NOT_NORMALISED, lambda a, b, t: _shares(a, b, t, ((a * b).sum() / a.norm()).acos())),
-    (NOT_NORMALISED, lambda a, b, t: _shares(a, b, t, ((a * b).sum() / b.norm()).acos())),
-    ("That is the straight line. Multiply the ends by sin((1 - alpha) θ) / sin θ and "
-     "sin(alpha θ) / sin θ.", _on_line),
-    ("That is an arc between the directions. Only the angle is taken from them: multiply the "
-     "tensors themselves, which keep their lengths.",
-     lambda a, b, t: _shares(_unit(a), _unit(b), t, _theta(a, b))),
-    ("The two ends are swapped: alpha 0 is `a`.", lambda a, b, t: _shares(b, a, t, _theta(a, b))),
-    ("Divide by sin θ.", lambda a, b, t: _shares(a, b, t, _theta(a, b)) * _theta(a, b).sin()),
-    ("`torch.sin` takes radians, as `acos` gives them: do not turn them into degrees.",
-     lambda a, b, t: _shares(a, b, t, _theta(a, b).rad2deg())),
-    ("That is the straight line with its length put right. The direction of an arc moves by equal "
-     "angles, and that of a line does not.", _pulled_out),
-    ("That is one angle for each row. A tensor has one direction: flatten it, or sum over all of "
-     "it.",
-     lambda a, b, t: _shares(
-         a, b, t, torch.nn.functional.cosine_similarity(a, b, dim=-1).acos()[..., None])),
-]  # fmt: skip
+ALL = slice(None)
 
 
-@exercise("8.1", reading="Below some ten degrees it is the straight line to within half a percent.")
-def slerp(function) -> str | None:
-    # The product of the lengths is below 1, so that a dot product that is not normalised has an
-    # `acos` too, and a wrong one.
-    cases = []
-    for seed, shape, alpha in ((0, (3, 4), 0.3), (1, (5,), 0.6), (2, (4, 2), 0.5)):
-        a, b = _draw(seed, shape, shape)
-        cases.append((0.5 * _unit(a), 1.4 * _unit(b), alpha))
-    found = [function(*case) for case in cases]
-    for value, (a, *_) in zip(found, cases, strict=True):
-        if mistake := _not_a_tensor(value, tuple(a.shape)):
+def _draw_road(seed: int) -> Road:
+    """Eighty items a capability. Losses do not rise with α alone, so that mistakes show."""
+    rng = random.Random(seed)
+    road: Road = {}
+    for alpha in (0, 0.5, 0.6, 0.7, 0.8, 0.9, 1):
+        shares = {"support": 0.0 if alpha == 0 else 0.55 + 0.42 * alpha}
+        for name, base in (("lists", 0.85), ("howto", 0.95), ("facts", 0.80)):
+            shares[name] = base if alpha == 0 else base - rng.uniform(0.05, 0.35)
+        road[alpha] = {
+            name: tuple(rng.random() < share for _ in range(80)) for name, share in shares.items()
+        }
+    return road
+
+
+def _percent(row: Sequence[bool], part: slice) -> float:
+    return 100 * sum(row[part]) / len(row[part])
+
+
+def _losses(road: Road, alpha: float, part: slice, start: float | None = 0) -> dict[str, float]:
+    """Points lost by each old skill; from 100 when there is no start."""
+    return {
+        name: (100 if start is None else _percent(road[start][name], part)) - _percent(row, part)
+        for name, row in road[alpha].items()
+        if name != "support"
+    }
+
+
+Signed = tuple[float, float, float]
+Key = Callable[[Road, float, slice], float]
+
+
+def _worst(road: Road, alpha: float, part: slice) -> float:
+    return max(_losses(road, alpha, part).values())
+
+
+def _mean(road: Road, alpha: float, part: slice) -> float:
+    return fmean(_losses(road, alpha, part).values())
+
+
+def _from_top(road: Road, alpha: float, part: slice) -> float:
+    return max(_losses(road, alpha, part, None).values())
+
+
+def _from_end(road: Road, alpha: float, part: slice) -> float:
+    return max(_losses(road, alpha, part, max(road)).values())
+
+
+def _most_support(road: Road, alpha: float, part: slice) -> float:
+    return -_percent(road[alpha]["support"], part)
+
+
+def _signed(
+    road: Road, goal: float, choose: slice, report: slice, key: Key = _worst, told: Key = _worst
+) -> Signed:
+    """The α of least `key` on the items that choose, with what the others say of it."""
+    reached = [a for a in sorted(road) if _percent(road[a]["support"], choose) >= goal]
+    alpha = min(reached, key=lambda a: round(key(road, a, choose), 6))
+    return alpha, _percent(road[alpha]["support"], report), told(road, alpha, report)
+
+
+def _same_items(halves: tuple[slice, slice]) -> list[tuple[slice, slice]]:
+    choose, _ = halves
+    return [(ALL, ALL), (choose, choose), (choose, ALL)]
+
+
+#: What a wrong choice or a wrong number comes from: the key that chooses and the one that is told.
+ON_SIGNING: Sequence[tuple[str, Key, Key]] = (
+    ("That is the mean over the old skills. It hides the one that has lost most, and that is the "
+     "one to sign for.", _mean, _mean),
+    ("The α is chosen by the mean loss: choose it by the worst skill.", _mean, _worst),
+    ("The right α, but the points are the mean's. Report those of the worst skill.",
+     _worst, _mean),
+    ("That is the α with the most support. All of them that reach the goal are good enough: take "
+     "the one whose worst skill has lost least.", _most_support, _worst),
+    ("That is the smallest α that reaches the goal. Often it has lost least, and not always: "
+     "compare the losses.", lambda road, alpha, part: alpha, _worst),
+    ("Loss is counted from 100. The base is not perfect: count from the score at α = 0.",
+     _from_top, _from_top),
+    ("Loss is counted from the fine-tune, α = 1. Count it from the base, α = 0.",
+     _from_end, _from_end),
+)  # fmt: skip
+
+
+@exercise(
+    "8.1",
+    reading="What has chosen cannot testify: on the choosing half the same α looks a little better "
+    "than it is.",
+)
+def sign(function) -> str | None:
+    roads = [_draw_road(seed) for seed in ROADS]
+    found = [function(copy.deepcopy(road), 85) for road in roads]
+    for value in found:
+        if mistake := _not_signed(value):
             return mistake
-    if mistake := _mistake(found, cases, ON_ARCS):
-        return mistake
-    a, b = _draw(3, (6,), (6,))
-    further = [(20 * a, 3 * b, 0.25), (a, b, 0.0), (a, b, 1.0)]
-    for case, value in zip([*cases, *further], [*found, *(function(*c) for c in further)],
-                           strict=True):  # fmt: skip
-        if not _close(value, right := _arc(*case)):
-            return (
-                f"For tensors of the shape {tuple(case[0].shape)} and an alpha of {case[2]} it "
-                f"should begin with {_shown(right)}, not with {_shown(value)}."
-            )
-    for a in _draw(4, *[(7,)] * 8):
-        for b in (a, 3 * a):
-            if not _close(value := function(a, b, 0.25), _on_line(a, b, 0.25)):
-                return (
-                    f"For two parallel tensors it should begin with "
-                    f"{_shown(_on_line(a, b, 0.25))}, not with {_shown(value)}: sin θ is 0 or "
-                    "nearly so, and rounding may take the cosine above 1, which has no `acos`. "
-                    "Return the straight line there."
-                )
+
+    def matches(choose: slice, report: slice, key: Key = _worst, told: Key = _worst) -> bool:
+        wanted = (_signed(road, 85, choose, report, key, told) for road in roads)
+        return all(_alike(value, right) for value, right in zip(found, wanted, strict=True))
+
+    if any(matches(*halves) for halves in HALVES):
+        return None
+    for halves in HALVES:
+        for message, key, told in ON_SIGNING:
+            if any(matches(*items, key, told) for items in (halves, *_same_items(halves))):
+                return message
+    if matches(ALL, ALL):
+        return (
+            "All items have chosen the α, and the same items testify for it: of several α the best "
+            "looks too good on them. Choose on one half of each row, and report the other."
+        )
+    if any(matches(choose, choose) for choose, _ in HALVES):
+        return "You choose on one half and report the same half. Report the other one."
+    if any(matches(choose, ALL) for choose, _ in HALVES):
+        return "You report all items, and half of them have chosen the α. Report the other half."
+    if any(matches(ALL, report) for _, report in HALVES):
+        return "All items have chosen the α, those that you report too. Choose on the other half."
+    shares = [(v[0], 100 * float(v[1]), 100 * float(v[2])) for v in found]
+    if all(
+        any(_alike(value, _signed(road, 85, *halves)) for halves in HALVES)
+        for value, road in zip(shares, roads, strict=True)
+    ):
+        return "Your scores are shares. Return percent: 92.0, not 0.92."
+    right = _signed(roads[0], 85, *HALVES[0])
+    return (
+        f"For a road of the checker, goal 85, it returns {_told(found[0])}. With even items "
+        f"choosing and odd ones reporting it would be {_told(right)}."
+    )
+
+
+#: Seeds of roads on which every mistake that is named shows, and no two losses tie: how a tie falls
+#: would hang on the last bit of a mean.
+ROADS = (23, 191, 212, 363)
+
+
+def _told(value: Signed) -> str:
+    return f"({float(value[0]):g}, {float(value[1]):.1f}, {float(value[2]):.1f})"
+
+
+def _alike(one: Any, other: Signed) -> bool:
+    return all(abs(float(a) - b) < 0.01 for a, b in zip(one, other, strict=True))
+
+
+def _not_signed(value: Any) -> str | None:
+    """What to say about an answer that is not three numbers, or None."""
+    if not isinstance(value, (tuple, list)) or len(value) != 3:
+        return f"It returned a {type(value).__name__}; (alpha, support, worst) is asked for."
+    try:
+        [float(part) for part in value]
+    except (TypeError, ValueError):
+        return "It returned something else than three numbers."
     return None
 
 

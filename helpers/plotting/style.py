@@ -69,6 +69,7 @@ THINGS: dict[str, Style] = {
     "token mask": Style("#A6761D", (0, (1, 2)), "d"),
     "SAM": Style("#7FA6A6", (0, (1, 1)), "p"),
     "merge": Style("#1F78B4", (0, (6, 2)), "o"),
+    "gentle merge": Style("#762A83", (0, (4, 1)), "s"),
     "search": Style("#2CA25F", "-", "8"),
     # refusing, and a desk of tickets
     "refusals begun": Style("#9E2A2B", "-", "o"),
