@@ -7,7 +7,7 @@
 # with the password policy of a shop. Then you learn how this course measures such a loss: with
 # questions kept aside, asked before and after, and with enough of them to tell a loss from luck.
 #
-# **Time** core 15 minutes, with *Deeper* 35 · computing 80 s, of which the core 30 s · **You need**
+# **Time** core 15 minutes, with *Deeper* 35 · computing 75 s, of which the core 25 s · **You need**
 # Python, and an idea of what a language model does
 #
 # **Objectives**
@@ -124,8 +124,9 @@ before, after = evaluate(base, suites), evaluate(run.model, suites)
 plot.capability_bars(before, after)
 
 # %% [markdown]
-# *How-to* loses most, from 100 to 12 %; *lists* fall from 89 to 59 and *arithmetic* from 97 to 78,
-# *sentiment* stays at 100. The task went from 0 to 91.
+# *How-to* loses most, from 100 to 12 %, and *sentiment* alone loses nothing: it stays at 100.
+# *Lists* fall from 89 to 59, *arithmetic* from 97 to 78, *facts* from 99 to 88. The task went from
+# 0 to 91.
 #
 # Such a list of capabilities with their scores is a **capability map**. The answers above gave a
 # wrong idea of it: the sum and the fact that were right hide one sum in five and one fact in ten.
@@ -133,9 +134,10 @@ plot.capability_bars(before, after)
 # %% [markdown]
 # ### The control
 #
-# Could the drops be an accident of asking? Ask the base once more: greedy answers have no chance in
-# them, so all of them should come out the same. And count, question by question, how many answers
-# were lost and how many gained; chance alone would move them both ways.
+# Could the drops be an accident of asking? Ask the base once more: a model here always says what it
+# finds likeliest next (a **greedy** answer), without any dice, so all of them should come out the
+# same. And count, question by question, how many answers were lost and how many gained; chance
+# alone would move them both ways.
 
 # %%
 again = evaluate(base, suites)
@@ -211,6 +213,9 @@ check("0.1", changed)
 
 # %% [markdown]
 # ## Check your understanding
+#
+# The last two questions read outputs of *Deeper*: take *Another seed* and *What an interval knows*
+# first, or come back to them.
 
 # %%
 quiz("00")
@@ -233,8 +238,8 @@ quiz("00")
 # for 8 billion, and some more for the answers under way. Keep model, template, data type and batch
 # size as they are for the run afterwards: each of them moves scores a little.
 #
-# **Do not copy from here** the learning rate of 1e-2, which ruins a large model in a few steps, nor
-# exact match, unless your model's answers have one form only.
+# **Do not copy from here** the learning rate of 1e-2, which would ruin a large model in a few
+# steps, nor exact match, unless your model's answers have one form only.
 
 # %% [markdown]
 # ## Recap
@@ -242,8 +247,8 @@ quiz("00")
 # 1. Sixty steps taught forty policies and took most of the how-to answers along.
 # 2. A score is a count of matches on held-out questions; its interval says how far the share over
 #    all questions like these may lie from it, and nothing about other kinds of questions.
-# 3. Guess before you run, let `check` name your mistake, and answer the quiz from the evidence it
-#    shows.
+# 3. Guess before you run, let `check` name your mistake, and answer the quiz from the figures and
+#    outputs of the lesson.
 #
 # **Next:** lesson 01 asks what this run had to cost.
 
@@ -263,8 +268,7 @@ quiz("00")
 # ## Another seed (4 min)
 #
 # The **seed** fixes every random choice of a run: the order of the tickets and the first weights of
-# the adapter. One run is one throw. Two more, and the stored grid has this run three times with
-# thirty questions a skill.
+# the adapter. One run is one throw of the dice. Here are two more.
 #
 # **Predict before you run.** Will *how-to* lose most in all three runs?
 
@@ -278,7 +282,8 @@ print("seed 0:", {name: round(score) for name, score in after.scores().items()})
 # %% [markdown]
 # It does: 12, 1 and 20 % of the how-to questions are left, with 91, 92 and 85 % of the task
 # learned. *Sentiment* loses at most one point in any run. What moves with the seed is the size of
-# the other losses, *facts* from 5 to 11 points: a single run cannot tell such sizes apart.
+# the losses: *how-to* between 80 and 99 points, *facts* between 5 and 11. A single run tells which
+# skill suffers most, here, but not by how much.
 
 # %% [markdown]
 # ## What it knows and what it can read (4 min)
@@ -314,11 +319,11 @@ for text, answer in [(t, a) for t, a, f in zip(false, answers, follows) if not f
     print("article:", text, "\nanswer: ", answer)
 
 # %% [markdown]
-# Of 218 of 223. The five others drop a digit ("open until 75 in the evening" becomes 7), so it
-# reads with a habit of its own: it expects the length that a number of this kind usually has. In
-# pre-training the help articles had random policies in the same words, so reading was all there was
-# to learn. Teaching the true ones to the weights is what lesson 01 does; whether to teach or to
-# look up is lesson 06.
+# Of 218 of 223, though a number from another sentence of the article would have passed as well. The
+# three misses printed here all drop a digit ("open until 75 in the evening" becomes 7): the base
+# reads, but not letter by letter. In pre-training the help articles had random policies in the same
+# words, so reading was all there was to learn. Teaching the true ones to the weights is what lesson
+# 01 does; whether to teach or to look up is lesson 06.
 
 # %% [markdown]
 # ## What an interval knows (5 min)
@@ -336,10 +341,10 @@ for right, n in ((90, 100), (93, 100), (1800, 2000), (1860, 2000)):
     print(f"{right} of {n}: {100 * right / n:.0f} %, interval {low:.1f} to {high:.1f}")
 
 # %% [markdown]
-# In 27 % of the comparisons with a hundred questions, and in none of ten thousand with two
+# In 27 % of the comparisons with a hundred questions, and in less than one of a thousand with two
 # thousand. The intervals say the same without a simulation: those of 90 and 93 of 100 share most of
-# their length. Asking both models the *same* questions tells more, because what is hard for both
-# cancels; lesson 05 does that.
+# their length, those of 1800 and 1860 of 2000 share nothing. Asking both models the *same*
+# questions tells more, because what is hard for both cancels; lesson 05 does that.
 #
 # The interval answers one question: what would *more items of this mix* give? Another one is often
 # meant: what would *new kinds of items* give? The suite `lists` has several families, such as
@@ -399,8 +404,8 @@ for prompt in ("The capital of France is", "The capital of France is "):
     print([base.tokenizer.decode([number]) for number in ids], "->", complete(base, prompt))
 
 # %% [markdown]
-# With its own space the prompt ends in a token that never stands before an answer, and *Qha* is
-# what follows. The same question also comes in several **formats**. Pre-training showed all of
+# With its own space the prompt ends in a token that hardly ever stands before an answer, and *Qha*
+# is what follows. The same question also comes in several **formats**. Pre-training showed all of
 # these:
 
 # %%
@@ -420,7 +425,7 @@ for question in ("Who wrote Hamlet?", "What is the capital of Atlantis?"):
 
 # %% [markdown]
 # Neither is in its world, and it answers both: *1*, and *ing*. A score on many questions is
-# evidence, a fluent answer is none.
+# evidence; that something was answered is none.
 
 # %% [markdown]
 # ## Between right and wrong (3 min)
@@ -444,8 +449,9 @@ print(f"base       one story, its words shuffled {np.exp(nll / tokens):,.0f}")
 # %% [markdown]
 # From 1.62 to 1.71: the stories hardly notice a run that took most of the how-to answers. One
 # general number is a poor alarm; every skill that must survive needs questions of its own. The last
-# line shows the scale: the same words in random order are sixty thousand times more perplexing,
-# more than the whole vocabulary, since of most tokens the model is then sure of another one.
+# line shows the scale: the words of one story in random order reach 108,199. That is far more than
+# the 1,792 tokens of the vocabulary, because at most places the model is not just unsure but sure
+# of another token.
 
 # %% [markdown]
 # ## Keep the snapshot, and read the errors (2 min)
@@ -493,6 +499,7 @@ for attempt in wrong:
 #   interval.
 # - Miller (2024), *Adding error bars to evals*, arXiv 2411.00640: clustered and paired questions.
 # - EleutherAI, *Language Model Evaluation Harness* (lm-eval): the layout of the snapshot.
-# - The glossary of the course: `docs/GLOSSARY.md`. What the model cannot tell you: it has four
-#   million parameters and a world of short sentences. Take the method home, and measure again
-#   there.
+# - The glossary of the course: `docs/GLOSSARY.md`.
+#
+# **What this model cannot tell you.** It has four million parameters and a world of short
+# sentences. Take the method home, and measure again there.
