@@ -7,7 +7,7 @@
 # measured, at worked steps that are no longer written, and at a test of such steps that measured
 # its own parser.
 #
-# **Time** core 20 minutes, with *Deeper* 70 · computing 75 s, of which the core 30 s · **You need**
+# **Time** core 20 minutes, with *Deeper* 70 · computing 70 s, of which the core 20 s · **You need**
 # lesson 01; lesson 03 helps
 #
 # **Objectives**
@@ -60,11 +60,11 @@ runs = read_runs()
 by_target(runs).head(9)
 
 # %% [markdown]
-# The best has lost 95 of 100 points, the next four between 41 and 98. It answered 87 of 90
+# The best has lost 95 of 100 points, the next four between 41 and 98. The best answered 87 of 90
 # questions about the shop; the ninth answered 81, two fewer of thirty, and has lost 4 points, 12
-# where it hurts most. It is so on each seed: among the settings within one question of that seed's
-# best, losses run from 42 to 98, from 45 to 96 and from 32 to 94 points. The metric does not hide
-# the damage. It never looked. The winner, on two seeds:
+# where it hurts most. So it is on each seed: within one question of that seed's best, settings have
+# lost 42 to 98, 45 to 96 and 32 to 94 points. The metric does not hide the damage. It never looked.
+# The winner, on two seeds:
 
 # %%
 for run in find(runs, lr=6e-3, rank="full")[:2]:
@@ -96,9 +96,9 @@ for row in scored.results["reasoning"][1:3]:
     print(f"\n{row.item.prompt}\n  wanted: {row.item.answer}\n  got:    {row.output}")
 
 # %% [markdown]
-# 12 %, while the training loss fell to a sixth: the model came to expect the words "The answer is".
-# Was it this *form*, or any training on such problems? The control is the same problems with their
-# steps, three seeds of each:
+# 12 %, while the training loss fell to a sixth: the model now says "The answer is" at once. Was it
+# this *form*, or any training on such problems? The control is the same problems with their steps
+# (`worked`), beside bare results (`short`), three seeds of each:
 
 
 # %%
@@ -119,9 +119,9 @@ stored = chains.read_chains()
 pandas.DataFrame([row(run) for run in stored]).round(0).set_index(["trained on", "seed"])
 
 # %% [markdown]
-# It was the form. Tuned on bare results, the model solves 12 of a hundred problems and writes steps
-# in 1 to 2 % of those that take two. Tuned on the same problems with steps it solves 97 to 98 (a
-# mild control: it had hardly anything to learn). The mean of the other skills falls by two points.
+# It was the form. Of a hundred problems the base solves 97. Tuned on bare results it solves 12, and
+# writes steps in 1 to 2 % of the 82 that take two; its other skills lose two points. Tuned with
+# steps it solves 97 to 98 (a mild control: there was hardly anything to learn).
 #
 # ## Does the answer hang on the steps?
 #
@@ -139,8 +139,8 @@ for count in range(3):
     print(f"after {count} steps: {fmean(right):4.0%} right")
 
 # %% [markdown]
-# 0, 0 and 100 %. It looks as if the model computed on the page. An earlier edition of this lesson
-# said so. Before you believe a test, read its outputs:
+# 0, 0 and 100 %. It looks as if the model computed on the page. Before you believe a test, read its
+# outputs:
 
 # %%
 for count in (0, 1):
@@ -149,9 +149,9 @@ for count in (0, 1):
 
 # %% [markdown]
 # With no step the model does *not* answer at once. It writes its steps after "The answer is" all
-# the same and concludes a second time, rightly; `first_stop` cut each text in the middle of the
-# work. After one step it names the number it has just read. The test has measured the parser in one
-# place and copying in the other.
+# the same and concludes a second time, rightly; `first_stop`, our parser, cut each text after its
+# first equation. After one step it names the number it has just read. The test has measured the
+# parser in one place and copying in the other.
 #
 # ### Exercise 4.1 Fool the test · medium · 5 minutes
 #
@@ -204,7 +204,7 @@ steps.compare(columns)
 # nowhere (3 + 4 = 7) 1 % are right.
 #
 # The last column is a trap. The tuned model follows the mistake in 2 %, and that is not
-# independence: given the *right* first step it copies that number, and is right in 5 to 6 %. A test
+# independence: given the *right* first step (not in the table) it is right in only 5 to 6 %. A test
 # of reliance needs a model that can do the task. Nor does any such test show that the steps *are*
 # the reasoning, only that the answer depends on what stands there.
 #
@@ -226,16 +226,18 @@ pandas.DataFrame(
 ).round(0)
 
 # %% [markdown]
-# The arithmetic is all there: 96 to 98 % of the second equations are finished rightly, the base's
-# 98. What is gone is the habit of writing the next one, and no prompt brings it back: with its
-# first equation begun 5 to 6 % come out right, and ten steps on ten worked problems bring 14 to 17
-# %.
+# The arithmetic is there: 96 to 98 % of the second equations are finished rightly (base: 98).
+# What is gone is writing the next one. Neither repair brings it back: with the first equation begun
+# 5 to 6 % come out right, after ten steps on ten worked problems 14 to 17. Whether the model could
+# still *choose* an equation, no column says.
 #
 # > **The rule.** Before you report how a model thinks: read twenty outputs of your test, give the
 # > test to a rule that cannot think, and tamper once with what should not matter.
 
 # %% [markdown]
 # ## Check your understanding
+#
+# Questions 4 to 6 are about *Deeper*.
 
 # %%
 quiz("04")
@@ -262,7 +264,7 @@ quiz("04")
 #     print(repr(text))
 # ```
 #
-# Old skills before and after, samples kept:
+# Old skills before and after, samples kept (`tasks` as in lesson 00):
 #
 # ```bash
 # lm_eval --model hf --model_args pretrained=model --include_path tasks --tasks both \
@@ -290,7 +292,8 @@ quiz("04")
 # %% [markdown]
 # # Deeper
 #
-# Each section stands by itself, except that the last one uses the careful run of the first.
+# In any case run the first code cell below: it imports `plot`, and the last section uses its
+# careful run. Otherwise each section stands by itself.
 #
 # - One run, many numbers (6 min): the same loss as 2 % and as 5,089 %.
 # - Does distance predict the damage? (14 min): KL to the base, and a rival that costs nothing.
@@ -304,7 +307,7 @@ quiz("04")
 # An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
 # figure is a vendor's (ModelBrew), from its own benchmark; in the same table one domain reads +128
 # %. No accuracy can fall by more than all of it, so it is a percentage of something else. Take the
-# careful run, ninth in the table above:
+# careful setting, ninth in the first table, trained here with one seed:
 #
 # **Predict before you run.** It lost a few points. How large can the same loss look, if one may
 # choose the unit?
@@ -372,7 +375,7 @@ check("4.2", kl)
 
 # %% [markdown]
 # On which tokens? On those that the *base* writes when it is asked the new task's held-out
-# questions. So no gold answers are needed. For the model that was tuned on results alone:
+# questions. So no gold answers are needed. For the model that was tuned on bare results at 6e-4:
 
 # %%
 from helpers.blindspot import distance, domains
@@ -383,10 +386,12 @@ print(len(rows), "questions with what the base answers, such as\n", rows[1])
 print(f"KL to the base: {kl_to_base(base, terse.model, rows):.2f} nats per token of these answers")
 
 # %% [markdown]
-# On file are eight domains, each with three rates and three seeds. Three hold nothing new: old
-# examples (`replay`), `worked` problems, questions about a help `article`. Two ask old questions in
-# a new way: in `capitals`, or for `short` answers without steps. Three are new: the forty
-# `policies`, the same in a word-for-word `cipher`, and `random` policies, with nothing to learn.
+# 0.55 nats; the largest below is 9.8. On file are eight domains, each with three rates (3e-4, 2e-3
+# and 1e-2) and three seeds. Three hold nothing new: old examples (`replay`), `worked` problems,
+# questions about a help `article`. Two ask old questions in a new way: in `capitals`, or for
+# `short` answers without steps. Three have new answers: the forty `policies`, the same in a
+# word-for-word `cipher`, and `random`, where each question gets a policy drawn at random, so that
+# no rule is left to learn.
 #
 # **Predict before you run.** Before any training, the base's loss on the new answers is known, and
 # so is the learning rate. Over all 72 runs the KL ranks the damage with a correlation of 0.92. What
@@ -397,27 +402,31 @@ away = distance.read_distance()
 distance.rivals(away)
 
 # %% [markdown]
-# 0.89, with overlapping intervals (a bootstrap that draws whole domains, because runs of one domain
-# are alike). Among runs of one rate the starting loss alone reaches 0.95 and the KL 0.87. So what
-# the KL knows, two numbers knew that exist before the first step. In points, which is what users
-# feel, both fall to 0.5 at equal rate: at the lowest rate next to nothing is lost, and nothing
-# ranks nothing. At the two higher rates both stand above 0.9 on each seed.
+# 0.89, with overlapping 95 % intervals (a bootstrap that draws whole domains, because runs of one
+# domain are alike). Among runs of one rate the starting loss alone reaches 0.95 and the KL 0.87. So
+# two numbers that exist before the first step rank these runs about as well as the KL does after
+# the last. The third row, how far the loss on the new answers fell, is less certain than either. In
+# points, which is what users feel, both fall to 0.5 at equal rate: at the lowest rate hardly
+# anything is lost, and there is little to rank. At the two higher rates both stand above 0.9 on
+# each seed.
 #
-# And whom does the ranking rank?
+# Which runs does it rank? At the highest rate:
 
 # %%
 distance.by_domain(away, lr=1e-2).round(2)
 
 # %% [markdown]
-# Of the five domains with something to learn, one has learned its target: the policies, 84 %. The
-# other four stand at 0 to 7 %, and nobody would ship them. Most of the correlation orders failed
-# runs. Among the four that a project would keep, the policies come last by either number, and four
-# domains cannot say more. Nor does the KL measure the damage: policies and random policies lie at
-# 1.9 and 2.2 nats, and the old skills' loss rose by 0.13 and 1.17, ninefold.
+# Of the five domains whose answers the base never gives, one has been learned: the policies, 84 %.
+# The other four stand at 0 to 7 %, and nobody would ship them. So much of the correlation orders
+# failed runs. Among the four that a project would keep, the policies have the largest KL, the
+# largest starting loss and the largest damage, and four domains cannot say more. Nor does the KL
+# measure the damage: policies and random policies lie at 1.9 and 2.2 nats, and the old skills' loss
+# rose by 0.13 and 1.17, ninefold.
 #
 # What stays: a model that moved far on its own task has probably damaged others, and no old data is
 # needed to see that. It is a reason to look, and the starting loss is the same reason, earlier and
-# for nothing.
+# for nothing. In the figure "learned" tells what a domain came to at the highest rate (at the
+# lowest the policies stand at 1 %); compare the squares with the triangles to their right:
 
 # %%
 groups = {
@@ -434,6 +443,9 @@ plot.scatter(
 )  # fmt: skip
 
 # %% [markdown]
+# At about 1.3 nats, the middle rate, the random policies have cost ten times what the policies
+# have. Four runs without any rise cannot be drawn on these axes.
+#
 # Attacks that the free rival survived: each seed alone, the KL on right answers in place of the
 # base's own (0.88 over all runs), and the rank correlation within a domain, where the rate alone
 # orders the damage as well as the KL (0.94 and 0.93).
@@ -518,9 +530,10 @@ taxed.table(looks)
 
 # %% [markdown]
 # The base has 98 % of the skills right and refuses no harmless request. At this point refusals
-# alone cost 0 to 4 points of skills, nearly all of it how-to. The large cost is another one: they
-# refuse 82 to 100 % of the harmless requests, and with counter-examples it is 0 to 5 %. That holds
-# on each seed and at both β.
+# alone cost 3 points of skills at β = 0.1, nearly all of it how-to, and less than one at β = 1. The
+# large cost is another one: at both β they refuse 82 to 100 % of the harmless requests, and with
+# counter-examples, which take about four times as many steps, it is 0 to 5 %. These are the ranges
+# of three seeds.
 #
 # An earlier edition of this lesson said that refusals alone cost 32 points of skills. So they do,
 # if one goes on after there is nothing left to learn:
@@ -560,12 +573,13 @@ for name in taxed.TUNINGS:
     print(f"{name:32} refusal's loss, step 10 to 60, by seed: {'; '.join(told)}")
 
 # %% [markdown]
-# The chosen answer itself loses likelihood, while its lead over the rejected one grows. Razin and
-# colleagues (2024, arXiv 2410.08847) call this **likelihood displacement**. In their case a model
-# tuned *towards* refusing refused less: from 74 to 33 % of the requests. Here, at β = 0.1, the
-# refusal's loss rises again from 0.00 to about 0.2 nats per token on each seed; for harmful
-# requests, which are in no pair, whole refusals fall to 17 %, below the base's 100. At β = 1 and
-# with counter-examples it keeps falling.
+# From step 10 on the chosen answer itself loses likelihood, while it still leads the rejected one
+# in every pair. Razin and colleagues (2024, arXiv 2410.08847) call this **likelihood
+# displacement**. In their case a model tuned *towards* refusing refused less: from 74 to 33 % of
+# the requests. Here, at β = 0.1, the refusal's loss rises again from 0.00 to about 0.2 nats per
+# token on each seed (the base began at 1.70); for harmful requests, which are in no pair, whole
+# refusals fall to 17 %, from the base's 100. At β = 1 and with counter-examples the loss keeps
+# falling.
 #
 # > **A note from experience.** Stop a preference run when held-out pairs are learned, and log the
 # > likelihood of the *chosen* answers beside the agreement. TRL reports it as `logps/chosen`.
@@ -595,9 +609,9 @@ for name in ("not tuned", *taxed.TUNINGS):
 taxed.table(looks, leave_out=["step"])
 
 # %% [markdown]
-# At β = 0.1 18 % of the requests under the rule get the whole refusal after twenty steps (0 to 55
-# by seed), and at β = 1 27 % (0 to 80). For the smaller β that is hardly the old examples' doing:
-# only 35 % had one before, and of harmful requests 17 %, now 15. The preference run had displaced
+# With β = 0.1, 18 % of the requests under the rule get the whole refusal after twenty steps (0 to
+# 55 by seed), and with β = 1 it is 27 % (0 to 80). At the smaller β beginning and end hide the
+# story: 35 % had one before, and of harmful requests 17 %, now 15. The preference run had displaced
 # them. They were not gone: *five* steps bring whole refusals back to 98 to 100 %. Fifteen more take
 # them away again.
 #
@@ -605,6 +619,9 @@ taxed.table(looks, leave_out=["step"])
 # to 80, and refusals of harmful requests, which the base had before anybody taught it a rule, from
 # 100 to 81 %. The untuned base keeps its 100 % through the same examples. The rule that was taught
 # with counter-examples holds, at 94 %.
+#
+# And the tax? It is largely paid back, together with the rule: at β = 0.1 skills rise from 66 to
+# 92 %, and harmless requests are refused in 3 % instead of all.
 #
 # Tickets, which nobody would suspect of anything, take the rule to 65 % at β = 1 and to 86 % with
 # counter-examples (Qi and colleagues, 2023, arXiv 2310.03693, show such an erosion in chat models).
@@ -616,8 +633,9 @@ taxed.table(looks, leave_out=["step"])
 # This section needs `careful`, `after` and `suites` of *One run, many numbers*. Here is a ticket
 # desk: customers write every week, mostly about the shop, sometimes about something else, because
 # an assistant invites it. Whether an answer is right is looked up in the evaluations, item by item.
-# What *is* assumed stands in `Traffic`. A customer is **let down** in a week with at least one
-# wrong answer, and then comes back less often.
+# What *is* assumed stands in `Traffic`: a hundred new customers a week, three questions each, a
+# share `wider` of them not about the shop. A customer is **let down** in a week with at least one
+# wrong answer, and then comes back with a chance of 0.6 in place of 0.9.
 #
 # For six weeks the careful model is in service, then the winner.
 #
@@ -649,12 +667,12 @@ for week in (weeks[5], weeks[6], weeks[-1]):
 print("worse from this share of other questions on:", desk.break_even(after, chosen))
 
 # %% [markdown]
-# From week six to seven the resolution rate climbs from 90 to 96 %, while the share of *all*
-# questions answered falls from 91 to 68 %. The customers who are let down leave, and the tickets
-# they no longer write are not counted as unresolved: in week twelve 351 write, of 567. From about
-# one question in seventeen on, the release that looks better is the worse one, with an interval
-# from none to one in eight. Nobody who counts only tickets about the shop would learn on which side
-# of it they are.
+# From week six to seven the resolution rate climbs by 6 points, from 90 to 96 %, while the share of
+# *all* questions answered falls from 91 to 68 % and the customers let down rise from 25 to 69 %.
+# Many of these leave, and the tickets they no longer write are not counted as unresolved: in week
+# twelve 351 customers write, of 567 in week six. From about one other question in seventeen on, the
+# release that looks better answers fewer, with a 95 % interval from none to one in eight. Nobody
+# who counts only tickets about the shop would learn on which side of it they are.
 #
 # **Break it on purpose.** Two snapshots of different items look comparable as long as only their
 # averages are printed. The desk refuses them:
