@@ -78,9 +78,6 @@ for run in find(runs, lr=6e-3, rank="full")[:2]:
 #
 # The course model solves word problems in steps: *4 x 5 = 20. 20 + 17 = 37. The answer is 37.* Now
 # fine-tune it on such problems with nothing but their results, as question-answer pairs have them.
-#
-# **Predict before you run.** Every answer in this training data is right, and about the very skill
-# that we test. Of sixty new problems the base solves 98 %. How many are right afterwards?
 
 # %%
 base = load_model("pocket")
@@ -88,6 +85,10 @@ base = load_model("pocket")
 terse = finetune(base, steps.problem_rows(640, "short"), lr=6e-4, rank=8, steps=40)
 first, last = terse.losses[0][1], terse.losses[-1][1]
 print(f"training loss: {first:.1f} nats in the first step, {last:.1f} in the last")
+
+# %% [markdown]
+# **Predict before you run.** Every answer in this training data is right, and about the very skill
+# that we test. Of sixty new problems the base solves 98 %. How many are right afterwards?
 
 # %% tags=["predict"]
 scored = evaluate(terse.model, [problems])
@@ -236,8 +237,6 @@ pandas.DataFrame(
 
 # %% [markdown]
 # ## Check your understanding
-#
-# Questions 4 to 6 are about *Deeper*.
 
 # %%
 quiz("04")
@@ -308,9 +307,6 @@ quiz("04")
 # figure is a vendor's (ModelBrew), from its own benchmark; in the same table one domain reads +128
 # %. No accuracy can fall by more than all of it, so it is a percentage of something else. Take the
 # careful setting, ninth in the first table, trained here with one seed:
-#
-# **Predict before you run.** It lost a few points. How large can the same loss look, if one may
-# choose the unit?
 
 # %%
 from helpers import plotting as plot
@@ -322,6 +318,10 @@ tickets = read_tickets()
 careful = finetune(base, tickets, lr=1e-3, rank=64, steps=60).model
 suites = load_suites(["support", *desk.TOPICS, "facts", "lists"], size=50)
 before, after = evaluate(base, suites), evaluate(careful, suites)
+
+# %% [markdown]
+# **Predict before you run.** It lost a few points. How large can the same loss look, if one may
+# choose the unit?
 
 # %% tags=["predict"]
 loss = headlines(before, after, leave_out=["support"])
@@ -638,16 +638,17 @@ taxed.table(looks, leave_out=["step"])
 # wrong answer, and then comes back with a chance of 0.6 in place of 0.9.
 #
 # For six weeks the careful model is in service, then the winner.
-#
-# **Predict before you run.** The dashboard counts resolved tickets. At week seven, by how many
-# points will that line move? And the two that it does not show, all questions answered and
-# customers let down?
 
 # %%
 winner = finetune(base, tickets, lr=6e-3, rank="full", steps=60).model
 chosen = evaluate(winner, suites)
 traffic = desk.Traffic()
 print(traffic)
+
+# %% [markdown]
+# **Predict before you run.** The dashboard counts resolved tickets. At week seven, by how many
+# points will that line move? And the two that it does not show, all questions answered and
+# customers let down?
 
 # %% tags=["predict"]
 weeks = desk.simulate([after, chosen], traffic)
