@@ -330,7 +330,7 @@ percentages(loss).round(1).to_frame()
 # %% [markdown]
 # From 2 % to 5,089 %, and all of these lines describe one run of one seed. The largest is a
 # percentage of a loss that was almost zero: the base is so sure of its how-to answers that a little
-# doubt multiplies it, and 2 of 100 points were lost there.
+# doubt multiplies it. In points no skill lost more than 12.
 #
 # Say **points** of accuracy, and name the skill and the number of items. For a loss that moves
 # before the first answer changes, use **nats** per token of the right answers: they can be
