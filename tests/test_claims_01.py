@@ -116,6 +116,14 @@ def test_the_control_holds_by_loss_by_its_worst_skill_and_on_other_items(stored,
     run, control = find(stored, lr=1e-2, rank=8), find(stored, lr=1e-3, rank=64)
     assert round(statistics.fmean(old_loss_rise(run)), 2) == 0.11
     assert round(statistics.fmean(old_loss_rise(control)), 3) == 0.013
+    start = demo["base"][0]
+    rise = {
+        name: [statistics.fmean(one.nll[n] - start.nll[n] for n in OLD) for one in demo[name]]
+        for name in ("the run", "the control")
+    }
+    assert round(statistics.fmean(rise["the run"]), 2) == 0.14
+    assert round(statistics.fmean(rise["the control"]), 3) == 0.019
+    assert max(rise["the control"]) < min(rise["the run"])
     table = dict((row[0], row[3]) for row in over_seeds(
         run[0].base.scores,
         {"run": [r.last.scores for r in run], "control": [r.last.scores for r in control]},
