@@ -99,8 +99,9 @@ class Choice(Question):
 
     def saved(self) -> str:
         """The options as HTML, without a word on which is right."""
-        texts = "".join(f"<li>{html.escape(o['text'])}</li>" for o in self.entry["options"])
-        return f'<ol type="A">{texts}</ol>'
+        # Letters as text: some pages that show a saved notebook would number a list by digits.
+        options = zip("ABCDEFGHIJ", self.entry["options"], strict=False)
+        return "".join(f"<p>{a}. {html.escape(option['text'])}</p>" for a, option in options)
 
     def told(self) -> str:
         options = zip("ABCDEFGHIJ", self.entry["options"], strict=False)
