@@ -545,9 +545,9 @@ for count, group in by_tickets.items():
 
 # %% [markdown]
 # More: 16.1 points instead of 11.2 at 50 %, although the ranges of three seeds overlap a little. At
-# 80 %, which forty tickets never reach, 150 tickets pay 20.5 points and 1200 pay 16.2, with ranges
-# that are apart. At equal steps the same runs look alike (22.2, 28.1 and 24.9 after 120 steps), but
-# they have not learned alike: 54, 86 and 93 %. One rate and one rank: enough to doubt that only the
+# 80 %, which forty tickets never reach, 150 tickets pay 20.5 points instead of 16.2, and the ranges
+# are apart. At equal steps the same runs look alike (22.2, 28.1 and 24.9 after 120 steps), but they
+# have not learned alike: 54, 86 and 93 %. One rate and one rank: enough to doubt that only the
 # steps count, not for a law.
 
 # %% [markdown]
