@@ -8,7 +8,7 @@
 # do, plan how many items that takes, compare two runs, and get one of three answers: yes, no, or
 # *these items cannot tell*. The tool, `helpers.audit`, also works on the files that lm-eval writes.
 #
-# **Time** core 20 minutes, with *Deeper* 75 · computing 90 s, of which the core 40 s · **You
+# **Time** core 20 minutes, with *Deeper* 80 · computing 75 s, of which the core 30 s · **You
 # need** lesson 01
 #
 # **Objectives**
@@ -89,16 +89,15 @@ gate.plan(gate.CapabilityMap.load(DATA / "capability_map.yaml"))
 # %% [markdown]
 # In 10 of 100. The rows have different items, so their chances multiply, and 0.8 eleven times over
 # is 0.09. For 80 % together each row needs 98 %, and that takes twice the items: 604 instead of 297
-# at a margin of five points, 1,600 instead of 761 at three. A plan for single rows is no plan for
-# a release. Every row makes shipping harder, so put on a map what you would really stop a release
-# for.
+# at a margin of five points, 1,600 instead of 761 at three. Every row makes shipping harder, so put
+# on a map what you would stop a release for.
 
 # %%
 gate.plan(capability_map)
 
 # %% [markdown]
-# The target counts as well: it is expected at 90 for a goal of 85. All three rows together need 441
-# items each, and we take 450.
+# The target counts as well: it is expected at 90 for a goal of 85. For all three together 441 items
+# each suffice; we take 450.
 #
 # ## One audit
 #
@@ -119,12 +118,13 @@ report = gate.audit(before, after, capability_map, names=("base", "standard"))
 report
 
 # %% [markdown]
-# Both: `howto` fell from 100 to 14.4, `lists` from 91.1 to 63.1. Read a row from left to right: two
-# scores, the drop with its interval, and where the interval lies against the margin (dashed). A row
-# *passes* when the whole interval lies left of the margin, and is *blocked* when the whole of it
-# lies right. Everything else is INCONCLUSIVE: these items cannot tell. The interval has 5 % at each
-# end; "certain" means just that. Below the table stand the answers that flipped. Read some before
-# you believe a number: sometimes a "loss" is a lost full stop.
+# Both protected rows: `howto` fell from 100 to 14.4, `lists` from 91.1 to 63.1. Read a row from
+# left to right: two scores, the drop with its interval, and where the interval lies against the
+# margin (dashed). A row *passes* when the whole interval lies left of the margin, and is *blocked*
+# when the whole of it lies right. Everything else is INCONCLUSIVE: these items cannot tell. A
+# target's negative drop is a gain; its score is held against the goal. The interval has 5 % at
+# each end; "certain" means just that. Below the table stand the answers that flipped. Read some
+# before you believe a number: sometimes a "loss" is a lost full stop.
 #
 # ## Its control: audits whose truth is known
 #
@@ -138,8 +138,9 @@ for drop in (0, 5, 10):
           f"cannot tell {rates.inconclusive:6.1%}")  # fmt: skip
 
 # %% [markdown]
-# A model at its margin ships in 3.8 % of audits, as alpha asks, and a harmless one is never blocked
-# (the target is left out here). So far the promise holds, for one audit of one model.
+# A model at its margin ships in 3.8 % of audits, as alpha asks, and a harmless one was never
+# blocked. It ships in 88.3 %: the target is left out here. So far the promise holds, for one audit
+# of one model.
 #
 # Teams do not audit once. They get INCONCLUSIVE, buy the items that were advised, and ask again; or
 # they train ten candidates and ship the first that passes.
@@ -159,9 +160,9 @@ print("300 items more each, by look: ", percent(gate.ask_again(300, looks=10, mo
 print("first of ten candidates:      ", percent([gate.try_candidates(297, 10)]))
 
 # %% [markdown]
-# In 10.5 %, in 14.6 %, and in 31 %. One look was held to 5 % (and errs in 3.6). Each further look
-# is another chance for a loss to look harmless. New items alone do not help: three looks, each on
-# fresh items, ship 11.8 %. Somebody has to count.
+# In 10.5 %, in 14.6 %, and in 31 % (if they err independently). One look was held to 5 %
+# (and errs in 3.6). Each further look is another chance for a loss to look harmless. New items
+# alone do not help: three looks, each on fresh items, ship 11.8 %.
 #
 # ## The rule
 #
@@ -181,8 +182,8 @@ print("ten screened, final set: ", percent([gate.try_candidates(297, 10, final=2
 print("price: items for one row ", gate.items_needed(5), gate.items_needed(5, alpha=0.05 / 2))
 
 # %% [markdown]
-# All stay below 5 %, over three seeds too. The price is known beforehand: 367 items for a row
-# instead of 297 pay for a second look.
+# All stay below 5 %, over three seeds too. The price is known beforehand: 367
+# items for a row instead of 297 pay for a second look.
 #
 # ## Exercise 5.1 · Whose SHIP holds? · medium · 8 minutes
 #
@@ -245,9 +246,9 @@ quiz("05")
 # 0 ship, 1 block, 2 cannot tell, 3 not comparable; block the merge on anything but 0. For the
 # fine-tune, add `peft=adapter` to `--model_args` of the second run and change nothing else. Cost:
 # 600 items of 500 tokens for 12 rows are 3.6 million tokens, about 2 · 8e9 · 3.6e6 = 6e16
-# operations for an 8B model: some ten minutes at 100 TFLOP/s, longer where it writes long answers.
-# Margins and items: by your traffic, with 10 % changed answers until you have measured them. **Do
-# not copy** 5 points for every row, or our 450 items, from the toy.
+# operations for an 8B model: ten minutes a run at 100 TFLOP/s, longer where
+# it writes long answers. Margins and items: by your traffic, with 10 % changed answers until you
+# have measured them. **Do not copy** 5 points for every row, or our 450 items, from the toy.
 #
 # ## Recap
 #
@@ -263,7 +264,8 @@ quiz("05")
 # %% [markdown]
 # # Deeper
 #
-# Each section stands by itself, after the core has been run.
+# Each section stands by itself, after the core has been run; only *Files from elsewhere* needs the
+# cell of the section before it, which imports `base_view`.
 #
 # - The fields of a map (7 min)
 # - What a number of items can tell, with exercise 5.2 (12 min)
@@ -299,8 +301,8 @@ categories:
 gate.plan(gate.CapabilityMap.parse(MORE))
 
 # %% [markdown]
-# Half the changed answers need about half the items: 429 for refusals at a margin of 3, where 10 %
-# would need 761.
+# Half the changed answers need a little more than half the items: 429 for refusals at a margin of
+# 3, where 10 % would need 761.
 #
 # **Break it on purpose.** A gate that misreads its rules is worse than none. So a map is read
 # strictly, and what is wrong is named with its line:
@@ -343,8 +345,8 @@ for margin in (10, 5, 3, 2, 1):
 
 # %% [markdown]
 # 1,653, more than five times as many. The number grows with the *square* of one over the margin, a
-# little more slowly where it is small. So the rule with which we began can be planned. MMLU has
-# 14,042 questions; five hundred of them are a common shortcut:
+# little more slowly where few items are enough. So the rule with which we began can be planned.
+# MMLU has 14,042 questions; five hundred of them are a common shortcut:
 
 # %%
 for items in (500, 14_042):
@@ -363,9 +365,11 @@ from helpers.widgets.power import PowerLab
 PowerLab()
 
 # %% [markdown]
-# At the margin itself the PASS curve is at most five percent high: that is what alpha promises,
-# whatever the other sliders say. What they change is how steeply the curves leave it, and how wide
-# the dotted curve is, which counts the audits that can tell nothing.
+# With 250 items a harmless fine-tune passes a margin of 3 in 37 of 100 audits. At the margin itself
+# the PASS curve is at most five percent high: that is what alpha promises, whatever the sliders
+# say. What they change is how steeply the curves leave it, and how wide the dotted curve is, which
+# counts the audits that can tell nothing. The curves end where every changed answer is a lost one,
+# here at 10 points.
 #
 # ### 5.2 A budget of items · medium · 8 minutes
 #
@@ -411,20 +415,20 @@ careful = finetune(base, mixed, lr=5e-4, rank="full", steps=60).model
 gate.audit(before, evaluate(careful, suites), capability_map, names=("base", "careful"))
 
 # %% [markdown]
-# It has lost far less than the first run, 4.4 points in `lists` and 5.1 in `howto`, and learned 4.5
-# points less. The gate cannot tell in any of the three rows: both skills stand close to their
-# margins, and the target at 86.2 close to its goal.
+# It has lost far less than the first run, 4.4 points in `lists` and 5.1 in `howto`, and learned 4.4
+# points less (20 tickets of 450). The gate cannot tell in any of the three rows: both skills stand
+# close to their margins, and the target at 86.2 close to its goal.
 #
-# The report gives a range for the items that would settle a row, and it spans two orders
-# of magnitude. That is honest: the number hangs on the distance between the true drop and the
-# margin, squared, and an audit that cannot tell hardly knows that distance. Earlier versions of
-# this gate gave one number. For a model that truly lost 2 points at a margin of 5, 734 items are
-# right, and the one number ran from 668 to 16,600 (10 to 90 % of the audits that could not tell).
-# The range holds the right number in at least 80 % of such audits, at every true drop tried from 0
-# to 8.
+# The report gives a range for the items that would settle a row, and it spans three orders of
+# magnitude, from 200 to 160,000 for `lists`. That is honest: the number hangs on the distance
+# between the true drop and the margin, squared, and an audit that cannot tell hardly knows that
+# distance. Earlier versions of this gate gave one number. For a model that truly lost 2 points at a
+# margin of 5, 734 items are right, and the one number ran from 668 to 16,600 (10 to 90 % of the
+# audits that could not tell). The range holds the right number in at least 80 % of such audits, at
+# every true drop tried from 0 to 8.
 #
 # So do not buy what a report advises. Plan the next look for the drop that you *want* to be able to
-# pass, and draw fresh items. How-to has some 900 different questions in this world: there are rows
+# pass, and draw fresh items. The how-to suite holds 700 questions: there are rows
 # that no budget settles, and then the answer is a wider margin, decided by its owner for the next
 # release, or a better fine-tune. There is one: 2e-4 for 360 steps, with three old examples for
 # every ticket, passed the course's map on 700 items a row (`test_a_careful_run_ships`; it takes
@@ -452,9 +456,10 @@ check("5.3", (old_scores, new_scores))
 # %% [markdown]
 # ## How the promise was attacked (6 min)
 #
-# *At most 5 % of models at their margin are shipped*: five attempts to break it. A look after every
-# ten items, stopped at the first PASS. Planned looks where fewer or more answers change than the
-# plan says. A second look whose size the first result chose, counted together with it.
+# *At most 5 % of models at their margin are shipped*: five attempts to break it. The first three
+# are made here. A look after every ten items, stopped at the first PASS. Planned looks where fewer
+# or more answers change than the plan says. A second look whose size the first result chose,
+# counted together with it.
 
 # %%
 print("a look every ten items, 300 looks:", percent(gate.ask_again(297, 300, more=10)[-1:]))
@@ -465,17 +470,19 @@ print("two looks, second by advice:", percent(gate.ask_again(297, 2, alpha=0.025
 
 # %% [markdown]
 # Uncounted looks break it at once: 22.9 % of models at their margin are shipped. Planned looks hold
-# at every share of changes (3.5 % at most). The advised second size holds here as well, at 4.3 %,
-# and the rule forbids it nevertheless: nothing guarantees it for a cleverer choice of size, while
-# fixed sizes and fresh items are safe by proof. The fourth attempt exchanges the answers of two
-# real runs at random, so that the truth is known. It holds too (a test of the course does it).
+# at each share of changes that was tried (3.5 % at most). The advised second size holds here as
+# well, at 4.3 %, and the rule forbids it nevertheless: nothing guarantees it for a cleverer choice
+# of size, while with fixed sizes or fresh items the errors of two looks cannot add up to more than
+# twice half of alpha (Bonferroni). The fourth attempt exchanges the answers of two real runs at
+# random, so that the truth is known. It holds too (a test of the course does it).
 #
 # Twenty rows do not break it either, and need no correction to *ship*: all must pass, so a model
 # that is bad somewhere must be lucky exactly there. To *block*, one row is enough, and one of
 # twenty is easily unlucky. So blocking uses Holm's correction (1979).
 #
-# The fifth attempt succeeds, and marks where the promise ends. Train the same recipe again with
-# another seed, and audit that. Stored runs of lesson 03, LoRA of rank 16 at 3e-3:
+# The fifth attempt goes round the gate, and marks where the promise ends. Train the same recipe
+# again with another seed, and ship that on the first one's verdict. Stored runs of lesson 03, LoRA
+# of rank 16 at 3e-3:
 
 # %%
 from helpers.runs import read_runs
@@ -487,7 +494,8 @@ for run in read_runs():
               f"how-to lost {lost:.0f} points")  # fmt: skip
 
 # %% [markdown]
-# 53, 33 and 13 points (30 items each), with the target at 90 to 93. A verdict is about these
+# 53, 33 and 13 points (30 items each), with the target at 90 to 93. None of the three is fit to
+# ship at a margin of 5, but no seed's loss foretells the next one's: a verdict is about these
 # weights and not about the recipe. Whoever retrains audits again, and counts it as a candidate.
 
 # %% [markdown]
@@ -552,9 +560,9 @@ run_lm_eval(standard, folder / "after")
 print(*sorted(path.name.split("_2")[0] for path in folder.rglob("*.json*")), sep="\n")
 
 # %% [markdown]
-# Now the command line, as a build server would call it. Its **exit code** is the verdict: 0 ship, 1
-# block, 2 cannot tell, 3 not comparable. Both runs come from one model in memory, so the report
-# names the folders.
+# Two files for each run: its results, and its answers. Now the command line, as a build server
+# would call it. Its **exit code** is the verdict: 0 ship, 1 block, 2 cannot tell, 3 not comparable.
+# Both runs come from one model in memory, so the report names the folders.
 
 # %%
 small = "version: 1\ncategories:\n  howto: {task: pocket_howto, margin: 10}\n"
@@ -568,8 +576,9 @@ done = subprocess.run(
 print(done.stdout, "exit code", done.returncode)
 
 # %% [markdown]
-# `report.html` opens offline and can be attached to a pull request, `report.md` is the comment
-# under it, and `report.xml` is the JUnit form that build servers show.
+# Exit code 1: how-to fell from 100 to 17.5 on these 40 items. `report.html` opens offline and can
+# be attached to a pull request, `report.md` is the comment under it, and `report.xml` is the JUnit
+# form that build servers show.
 #
 # **MMLU in one row.** lm-eval runs `--tasks mmlu` as 57 subtasks and writes one file for each. A
 # row may name the group: `mmlu: {margin: 2}`. Its answers are pooled, every question with equal
@@ -603,7 +612,9 @@ except gate.NotComparable as error:
 # - **Cohen's kappa**: agreement with the truth beyond what chance gives, 0 for chance and 1 for
 #   full agreement (Cohen 1960).
 #
-# The bad answers come in seven kinds. One, the invented promise, is kept out of the training.
+# The bad answers come in seven kinds: a wrong value (another number of days, say), a true policy
+# about something else, a reply that breaks off, an apology, an invented promise, a repetition, and
+# nothing at all. One, the invented promise, is kept out of the training.
 #
 # **Predict before you run.** Which kinds of bad answer will it see, and which not?
 
@@ -616,11 +627,10 @@ calibration
 
 # %% [markdown]
 # Apologies and empty answers all, 97 % of the repetitions, 77 % of the answers that break off, and
-# even 93 % of the invented promises, which it was never shown. But of the wrong numbers of days it
-# sees 5 %, and of true policies about something else 3 %. The judge knows what a good answer
-# *looks* like. The fine-tune that it is made from answers nine in ten of the shop's questions, and
-# forty steps on one seed have not taught the score to use what the model knows. So it does not get
-# to decide:
+# even 93 % of the invented promises, which it was never shown. But of the wrong values it sees 5 %,
+# and of true policies about something else 3 %. The judge knows what a good answer *looks* like.
+# The fine-tune that it is made from answers nine in ten of the shop's questions, and forty steps on
+# one seed have not taught the score to use what the model knows. So it does not get to decide:
 
 # %%
 try:
@@ -632,10 +642,11 @@ print(f"\na judge that only counts letters: kappa {length.kappa:.2f}")
 
 # %% [markdown]
 # Share of agreement alone would flatter: whoever calls everything good agrees on nine answers in
-# ten where nine in ten are good. That is why kappa stands here.
+# ten where nine in ten are good. That is why kappa stands here: counting letters earns 0.20 of it,
+# and our judge 0.45.
 #
-# What it cannot see, exact match sees: whether the number of days is right. So ask the judge a
-# narrower question, *is this a finished reply, and no apology or repetition?*, and calibrate it for
+# What it cannot see, exact match sees: whether the value is right. So ask the judge a narrower
+# question, *is this a reply, and no apology, repetition or empty string?*, and calibrate it for
 # just that.
 
 # %%
@@ -660,11 +671,14 @@ runs = [judging.judged(run, judge, passed, "support", "finished") for run in (be
 gate.audit(*runs, gate.CapabilityMap.parse(JUDGED), names=("base", "standard"))
 
 # %% [markdown]
-# The row passes: 98.7 % of the replies are finished ones. Among them is nearly every one
-# of the tenth that is wrong, and of the base's replies, of which 0.2 % are right, the judge calls
-# 56.2 % good. This is why the row above it stays on the map. A row reads the judge's verdicts as
-# they are. This judge calls 25 % of the courteous good answers bad and none of the plain ones,
-# which are how this fine-tune speaks. Where answers vary, set the goal below its sensitivity.
+# The row passes: the judge calls 98.7 % of the replies good. Among them are at least 36 of the 42
+# that are wrong, and of the base's replies, of which 0.2 % are right, the judge calls 56.2 % good.
+# This is why the row above it stays on the map. The name `finished` says too much: replies that
+# break off were not among the kinds of this second calibration. And SHIP is the verdict of *this*
+# map on the run that the first map blocked: it has no row for what was lost. A row reads the
+# judge's verdicts as they are. This judge calls 25 % of the courteous good answers bad and none of
+# the plain ones, which are how this fine-tune speaks. Where answers vary, set the goal below its
+# sensitivity.
 #
 # How much hangs on the choice of a judge shows in a table of Zheng and colleagues (2023): on the
 # eighty questions of MT-Bench one and the same model gets 7.73 points from one judge and 8.71 from
