@@ -49,7 +49,7 @@ from helpers.training import finetune
 #
 # ## The best run by its own metric
 #
-# Lesson 03 left us a grid of fine-tunes on the shop's tickets: eight learning rates, seven ranks
+# Lesson 03 left us a grid of fine-tunes on the shop's tickets: eleven learning rates, seven ranks
 # and full fine-tuning, three seeds each. Suppose that we had scored only `support`, thirty new
 # questions about the shop for each seed, and chose the setting with the best mean.
 #
@@ -279,7 +279,7 @@ quiz("04")
 # %% [markdown]
 # ## Recap
 #
-# 1. Chosen by its own metric alone, the best of sixty-four settings had lost 95 of 100 points of
+# 1. Chosen by its own metric alone, the best of eighty-eight settings had lost 95 of 100 points of
 #    its old skills.
 # 2. A parser can be all that a test of steps measures. Read the outputs, compare with a rule that
 #    copies, plant a mistake, and tamper with what should not matter.

@@ -158,7 +158,7 @@ pandas.DataFrame(found, index=["seed 0", "seed 1", "seed 2"]).map(told)
 # ## The rule
 #
 # - **You have old rows.** Mix them in *and* lower the rate; both together beat each alone, without
-#   any code. Where steps cost money, old rows with EWC come nearly as far in 80 of them.
+#   any code. Where steps cost money, old rows with EWC come next, in 80 of them.
 # - **You have none.** Train every weight at a low rate, if memory allows: at 80 and at 85 % it has
 #   lost less than all that use no old rows. With LoRA, L2-SP or a merge come next; for 90 %, let
 #   the base write rows of its own.
