@@ -23,14 +23,14 @@ SIGNS = {
 STYLE = """
 .audit { font: 16px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; }
 .audit h1 { font-size: 1.5em; margin: 0 0 .3em; }
-.audit table { border-collapse: collapse; width: 100%; margin: 1em 0; }
+.audit table { border-collapse: collapse; width: 100%; margin: 1em 0; table-layout: auto; }
 .audit th, .audit td { text-align: left; vertical-align: top; padding: .45em .6em;
   border-bottom: 1px solid #d5d5d5; }
 .audit td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .audit thead th:nth-child(n+2):nth-child(-n+5) { text-align: right !important; }
 .audit .verdict { font-weight: 600; white-space: nowrap; }
 .audit td.why { min-width: 14em; }
-.audit img { display: block; }
+.audit img { display: block; min-width: 100px; }
 .audit details { margin: .4em 0; } .audit summary { cursor: pointer; }
 .audit pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4;
   padding: .6em; margin: .4em 0; font-size: .85em; }
