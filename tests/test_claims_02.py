@@ -51,6 +51,13 @@ def test_the_gap_to_the_control_shrinks_at_equal_length_and_keeps_its_sign(runs,
     assert gaps(runs, controls, "tuned", "tuned") == near(22.9, 28.2, 26.1)
     assert gaps(runs, controls, other, "tuned") == near(11.1, 8.9, 0.4)
     assert gaps(runs, controls, "tuned", other) == near(21.1, 20.4, 14.6)
+    assert gaps(runs, controls, other, "tuned")[2] == pytest.approx(100 / 280)
+    whole = gaps(runs, controls, "tuned", "tuned")
+    left = gaps(runs, controls, other, "tuned") + gaps(runs, controls, "tuned", other)
+    shares = [100 * part / gap for part, gap in zip(left, whole * 2, strict=True)]
+    assert [round(min(shares)), round(max(shares))] == [1, 92]
+    cut = [c.norm / r.norm for r, c in zip(runs, controls, strict=True)]
+    assert cut == pytest.approx([0.85, 0.76, 0.70], abs=0.0051)
 
 
 def test_length_costs_even_the_control(runs, controls):
@@ -90,6 +97,7 @@ def test_ticket_speak_is_the_smaller_part_of_the_lost_answers(runs):
         lost = [entry for entry in run.lost if entry[0] in stored.OLD_SKILLS]
         kinds = Counter(kind_of(gold[item], answer) for _, item, answer in lost)
         shares.append(round(100 * kinds[KINDS[0]] / len(lost)))
+        assert kinds.most_common(1)[0][0] == "another answer"
         steps = [(gold[item], answer) for skill, item, answer in lost if skill == "howto"]
         right = sum(answer.startswith(text.split(" 2.")[0]) for text, answer in steps)
         begun.append((right, len(steps)))
@@ -106,6 +114,12 @@ def test_ten_examples_bring_how_to_back_only_with_a_how_to_among_them(runs, cont
     assert change(runs, "relearned 0.001") == [27.5, 32.5, 12.5]
     assert change(runs, "relearned 0.003") == [25, 30, 10]
     assert change(runs, "relearned 0.001 without") == [0, -2.5, 0]
+    lost = [run.scores["base"]["howto"] - run.scores["tuned"]["howto"] for run in runs]
+    back = [100 * c / n for c, n in zip(change(runs, "relearned 0.001"), lost, strict=True)]
+    assert [round(min(back)), round(max(back))] == [18, 33]
+    without = change(runs, "relearned 0.001 without", OTHERS)
+    assert [round(min(without)), round(max(without))] == [1, 3]
+    assert change(runs, "relearned 0.001", ["support"]) == [0, -2.5, 0]
     assert change(runs, "relearned 0.001", OTHERS) == pytest.approx([4, 4, 4], abs=0.4)
     assert min(change(runs, "relearned 0.003", ["support"])) == -10
     repaired = change(controls, "relearned 0.001", stored.OLD_SKILLS)
@@ -131,6 +145,7 @@ def test_no_conflict_of_gradients_stands_out_of_the_noise(runs):
     assert min(cosines(runs, 1, "old and tickets", "mlp")) > 0
     assert min(cosines(runs, 1, "old and old")) > 0.13
     assert all(run.looks[2].lengths["tickets"] < 0.02 for run in runs)
+    assert min(run.looks[1].lengths["old"] for run in runs) >= 0.32
     assert runs[0].looks[0].lengths == pytest.approx({"old": 0.07, "tickets": 0.67}, abs=0.005)
 
 
@@ -146,6 +161,8 @@ def test_drift_follows_length_and_direction_and_does_not_measure_the_damage(runs
     assert min(last(stretched)) > 0.945 and max(last(stretched)) < 0.96
     assert min(last([run.drifts["turned"] for run in runs])) > 0.985
     assert last(cut)[2] < last(control)[2]
+    lengths = [1 - (1 - c) / (1 - t) for c, t in zip(last(cut), last(tuned), strict=True)]
+    assert [round(100 * min(lengths)), round(100 * max(lengths))] == [29, 52]
     between = [1 - layer.cka for layers in tuned for layer in layers[1:-1]]
     assert min(between) > 0.025 and max(between) < 0.05
 
@@ -163,5 +180,6 @@ def test_steepness_rises_with_training_and_does_not_rank_the_damage(runs, contro
     assert steeper(controls, controls, "base") == (10, 12)
     assert steeper(runs, controls) == (8, 12)
     assert steeper(runs[:1], controls[:1]) == (1, 4)
+    assert steeper(runs[1:], controls[1:]) == (7, 8)
     base = runs[0].curvature["base"]
     assert max(base) > 20 * min(base)
