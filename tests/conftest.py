@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from statistics import fmean
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports the hub's client
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from helpers.mitigations.board import base_of, read_board
+from helpers.mitigations.board import base_of, pick, read_board
 from helpers.models import load_model
 from helpers.paths import DATA
 from helpers.pocket.pretrain import Recipe, new_model
@@ -49,6 +50,17 @@ def scoreboard():
 def unchanged(scoreboard):
     """The base among them."""
     return base_of(scoreboard)
+
+
+@pytest.fixture(scope="session")
+def at(scoreboard, unchanged):
+    """(support, points lost) of a method at a strength, means over the seeds."""
+
+    def point(method, strength=0):
+        found = pick(scoreboard, method, strength)
+        return fmean(run.target for run in found), fmean(run.lost(unchanged) for run in found)
+
+    return point
 
 
 @pytest.fixture(scope="session")

@@ -17,17 +17,6 @@ SEEDS = (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def at(scoreboard, unchanged):
-    """(support, points lost) of a method at a strength, means over the seeds."""
-
-    def point(method, strength=0):
-        found = board.pick(scoreboard, method, strength)
-        return fmean(run.target for run in found), fmean(run.lost(unchanged) for run in found)
-
-    return point
-
-
-@pytest.fixture(scope="module")
 def lost(scoreboard, unchanged):
     """Points lost by a method at a strength, seed by seed."""
     return lambda method, strength=0: [

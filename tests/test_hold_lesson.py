@@ -17,17 +17,6 @@ from helpers.tradeoff import OLD
 
 
 @pytest.fixture(scope="module")
-def at(scoreboard, unchanged):
-    """(support, points lost) of a method at a strength, means over the seeds."""
-
-    def point(method, strength=0):
-        found = board.pick(scoreboard, method, strength)
-        return fmean(run.target for run in found), fmean(run.lost(unchanged) for run in found)
-
-    return point
-
-
-@pytest.fixture(scope="module")
 def ranked(scoreboard):
     return {one.method: one for one in board.standings(scoreboard, RANKED)}
 
