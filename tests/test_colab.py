@@ -142,5 +142,5 @@ def test_the_laboratory_works_with_colabs_widgets(colab, repository, tmp_path):
         text=True,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    assert "rank 4, step 60" in ran.stdout
+    assert "rank 4, α 8, step 60" in ran.stdout
     assert "done in" in ran.stdout
