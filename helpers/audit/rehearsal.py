@@ -68,10 +68,14 @@ def _changes(
     rng: numpy.random.Generator, row: Category, count: int, drop: float, repeats: int
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Numbers of lost and gained answers in each rehearsal."""
-    changed = max(row.discordance, abs(drop))
-    shares = [(changed + drop) / 2, (changed - drop) / 2, 1 - changed]
-    drawn = rng.multinomial(count, shares, size=repeats)
+    drawn = rng.multinomial(count, _shares(drop, row.discordance), size=repeats)
     return drawn[:, 0], drawn[:, 1]
+
+
+def _shares(drop: float, discordance: float) -> list[float]:
+    """Shares of items lost, gained and unchanged; a drop cannot exceed the share that changes."""
+    changed = max(discordance, abs(drop))
+    return [(changed + drop) / 2, (changed - drop) / 2, 1 - changed]
 
 
 def holds(p_values: numpy.ndarray, alpha: float) -> numpy.ndarray:
@@ -116,9 +120,7 @@ def ask_again(
         Shares of the rehearsals that had shipped by the first, second, ... look.
     """
     rng = numpy.random.default_rng(seed)
-    lost = (margin if drop is None else drop) / 100
-    changed = max(discordance, abs(lost))
-    shares = [(changed + lost) / 2, (changed - lost) / 2, 1 - changed]
+    shares = _shares((margin if drop is None else drop) / 100, discordance)
     sizes = None if isinstance(items, int) else list(items)
     added = numpy.full(repeats, items if sizes is None else sizes[0])
     counts = numpy.zeros((repeats, 3), dtype=int)
@@ -183,9 +185,7 @@ def try_candidates(
         drop: true drop of every candidate in points; the margin when left out.
     """
     rng = numpy.random.default_rng(seed)
-    lost = (margin if drop is None else drop) / 100
-    changed = max(discordance, abs(lost))
-    shares = [(changed + lost) / 2, (changed - lost) / 2, 1 - changed]
+    shares = _shares((margin if drop is None else drop) / 100, discordance)
     if final is not None:  # whichever is chosen, its fresh items know nothing of the choice
         passing, _ = _told(rng.multinomial(final, shares, size=repeats), margin, alpha)
         return float(passing.mean())
