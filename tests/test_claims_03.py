@@ -125,6 +125,36 @@ def test_half_of_the_rates_give_the_same_order(first):
     assert found == sorted(found, reverse=True)
 
 
+def test_the_size_of_rank_1s_bill_at_80_hangs_on_one_seed_and_one_rate_and_the_order_does_not():
+    without_seed = [run for run in RUNS if run.setting.seed != 1]
+    without_rate = [run for run in RUNS if run.setting.lr != 3e-2]
+    seed_1 = find(without_rate, rank=1, seed=1)
+    assert max(tradeoff.learned(run.last) for run in seed_1) < 80
+    assert bills(1, 80, without_rate) is None and bills(64, 80, without_rate) == bills(64, 80)
+    left, high = bills(1, 80, without_seed), bills(64, 80, without_seed)
+    says(f"rank 1 pays {tradeoff.told(left)} points against {tradeoff.told(high)}")
+    assert round(mean(left) / mean(high)) == 5 and round(mean(bills(1, 80)) / mean(high)) == 7
+    assert min(left) > max(bills(8, 80, without_seed)) > max(high)
+    at_70 = [tradeoff.told(bills(1, 70, group)) for group in (without_seed, without_rate)]
+    says(f"neither matters: {at_70[0]} and {at_70[1]}, against 2.7 both times")
+    for group in (without_seed, without_rate):
+        assert round(mean(bills(64, 70, group)), 1) == 2.7
+        assert min(bills(1, 70, group)) > max(bills(8, 70, group))
+
+
+def test_on_the_same_rates_alpha_leaves_rank_1_and_moves_rank_64():
+    """The core reads α = 2r from eleven rates and the other rules from five."""
+    five = values(find(read_runs(alpha="rs"), rank=1), "lr")
+    same = [run for run in RUNS if run.setting.lr in five]
+    assert len(five) == 5 and len(values(RUNS, "lr")) == 11
+    one, high = bills(1, 70, same), bills(64, 70, same)
+    says(f"rank 1 pays {tradeoff.told(one)} and rank 64 {tradeoff.told(high)}")
+    for rule in ("16", "rs"):
+        ours = bills(1, 70, read_runs(alpha=rule))
+        assert min(ours) < max(one) and min(one) < max(ours)
+        assert min(bills(64, 70, read_runs(alpha=rule))) > max(high)
+
+
 def at_first_reach(rank, goal, rates):
     """The earlier reading: every run where it first came to the goal, at the rank's best rate."""
     found = []
