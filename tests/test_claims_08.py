@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 from dataclasses import replace
 from statistics import fmean
 
@@ -17,7 +16,6 @@ from peft.helpers import rescale_adapter_scale
 from helpers.audit import audit
 from helpers.merging import WAYS, linear, stored, updates
 from helpers.mitigations import board
-from helpers.paths import DATA
 from helpers.tradeoff import OLD
 
 # An adapter's α
@@ -236,17 +234,3 @@ def test_neither_ties_nor_the_sum_wins_at_the_best_scale_of_every_seed(merges):
     assert stored.spread(worst("shop + rule", 0.7)) == "70 (55 to 80)"
     assert max(fmean(worst("TIES", s)) for s in (1, 1.5, 2)) < fmean(worst("TIES", 1.25))
     assert stored.spread(r.score("rule") for r in board.pick(merges, "TIES", 1)) == "37 (15 to 49)"
-
-
-def test_the_quiz_shows_what_the_runs_say(rivals):
-    quiz = json.loads((DATA / "quizzes" / "08.json").read_text(encoding="utf-8"))
-    base = board.base_of(rivals)
-    places = [("merge", 0.6), ("merge", 0.7), ("merge", 1), ("early stop", 45),
-              ("lower rate", 0.001), ("lower rate", 0.002)]  # fmt: skip
-    for line, place in zip(quiz[0]["evidence"][1:], places, strict=True):
-        runs = board.pick(rivals, *place)
-        lost = {n: base.score(n) - fmean(run.score(n) for run in runs) for n in OLD}
-        name = max(lost, key=lost.get)
-        told = (f"{fmean(run.target for run in runs):.0f}", f"{fmean(lost.values()):.1f}", name,
-                f"{lost[name]:.0f}")  # fmt: skip
-        assert line.split()[-4:] == list(told)

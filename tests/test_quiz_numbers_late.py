@@ -1,4 +1,4 @@
-"""The answers to the quizzes of lessons 04 to 07, taken anew from what the lessons show."""
+"""The answers to the quizzes of lessons 04 to 08, taken anew from what the lessons show."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from helpers import audit
 from helpers.blindspot import chains, steps, tax, taxed
 from helpers.blindspot.chosen import by_target
+from helpers.merging import stored as merged
 from helpers.mitigations import board
 from helpers.mitigations.costs import read_costs
 from helpers.mitigations.methods import RANKED
@@ -28,7 +29,7 @@ from helpers.suites import load_suites
 from helpers.tradeoff import OLD
 from helpers.tradeoff import points_lost as lost_by
 
-LATE = ("04", "05", "06", "07")
+LATE = ("04", "05", "06", "07", "08")
 
 
 def entry(lesson: str, number: int) -> dict:
@@ -292,3 +293,123 @@ def test_07_the_bill_of_the_first_place():
     rows, held = steps_of("replay, lower rate"), steps_of("replay, EWC")
     assert accepts("07", 5, rows / (held * took))
     assert not any(accepts("07", 5, wrong) for wrong in (rows / held, rows / (held * took**2)))
+
+
+# Lesson 08
+
+RIVALS = ["merge", "gentle merge", "lower rate", "early stop"]
+
+
+@cache
+def rivals() -> dict[str, board.Standing]:
+    found = board.standings(merged.rivals(), RIVALS, goal=85)
+    return {one.method: one for one in found}
+
+
+def test_08_what_is_saved_whichever_seeds_are_paired():
+    gentle, lower, plain = (rivals()[name] for name in ("gentle merge", "lower rate", "merge"))
+    assert accepts("08", 1, lower.low - gentle.high)
+    assert accepts("08", 1, round(lower.low, 1) - round(gentle.high, 1))  # as printed
+    ends = gentle.low, gentle.high, lower.low, plain.high
+    assert [f"{end:.1f}" for end in ends] == ["2.1", "2.9", "6.0", "5.0"]
+    means = lower.lost - gentle.lost
+    for wrong in (means, lower.low - plain.high, rivals()["early stop"].lost - gentle.lost):
+        assert not accepts("08", 1, wrong)
+    assert f"{means:.1f}" == "4.4" and f"{lower.low - plain.high:.1f}" == "1.0"
+    at_90 = {o.method: o for o in board.standings(merged.rivals(), RIVALS, goal=90)}
+    assert at_90["gentle merge"].high > at_90["lower rate"].low  # there the ranges meet
+
+
+def test_08_what_the_choosing_half_flatters():
+    fall, worse, short = [], [], []
+    for seed in (0, 1, 2):
+        road = merged.road_for(seed)
+
+        def look(alpha, half, road=road):
+            now, before = (
+                {name: 100 * fmean(row[half::2]) for name, row in road[a].items()}
+                for a in (alpha, 0)
+            )
+            worst = max(before[name] - now[name] for name in now if name != "support")
+            return now["support"], worst
+
+        reached = [alpha for alpha in road if look(alpha, 0)[0] >= 85]
+        alpha = min(reached, key=lambda a: look(a, 0)[1])
+        (seen, lost), (told, lost_there) = look(alpha, 0), look(alpha, 1)
+        fall.append(seen - told)
+        worse.append(lost_there - lost)
+        short.append(85 - told)
+    assert [round(each) for each in fall] == [12, 6, 8]
+    assert [round(each) for each in worse] == [4, -4, 2]
+    assert accepts("08", 2, fmean(fall))
+    assert not any(accepts("08", 2, wrong) for wrong in (*fall, fmean(short)))
+
+
+def test_08_seeds_on_which_ties_is_ahead():
+    merges, shown = merged.read_merges(), ("rule", "harmless", "howto", "support")
+    best = {
+        kind: [
+            max(
+                min(run.score(name) for name in shown)
+                for strength in board.strengths(merges, kind)
+                for run in board.pick(merges, kind, strength)
+                if run.setting.seed == seed
+            )
+            for seed in (0, 1, 2)
+        ]
+        for kind in ("TIES", "shop + rule")
+    }
+    ties, total = best.values()
+    assert [round(each) for each in ties] == [78, 73, 41]
+    assert [round(each) for each in total] == [75, 72, 80]
+    assert round(total[2] - ties[2]) == 39
+    ahead = sum(a > b for a, b in zip(ties, total, strict=True))
+    assert right("08", 3) == texts("08", 3)[ahead] and "two" in right("08", 3)
+    assert min(ties) < min(total) and fmean(ties) < fmean(total)
+
+
+def test_08_what_a_sum_at_right_angles_costs():
+    merges = merged.read_merges()
+
+    def harmless(kind, strength):
+        return fmean(run.score("harmless") for run in board.pick(merges, kind, strength))
+
+    alone, whole = harmless("rule", 1), harmless("shop + rule", 1)
+    part, opposite = harmless("shop + rule", 0.7), harmless("rule + opposite", 1)
+    wrong = {
+        "part": alone - part,
+        "shop": harmless("line", 1) - whole,
+        "mean": harmless("mean", 0.5) - whole,
+        "opposite": alone - opposite,
+    }
+    assert [round(points) for points in wrong.values()] == [6, 7, 38, 79]
+    assert [round(alone), round(whole)] == [81, 53]
+    assert accepts("08", 4, alone - whole)
+    assert not any(accepts("08", 4, points) for points in wrong.values())
+    angles = [
+        {round(run.angle) for run in board.pick(merges, kind, 1)}
+        for kind in ("shop + rule", "rule + opposite")
+    ]
+    assert angles == [{90}, {91}]
+
+
+def test_08_the_skill_that_passes_with_each_seed():
+    whole = board.base_of(board.read_board(board.CANDIDATES))
+    told = []
+    for run in board.pick(merged.read_merges(), "3e-3, every item"):
+        pair = [merged.as_snapshot(entry, skip=100) for entry in (whole, run)]
+        told.append({r.category.name: r for r in audit.audit(*pair, merged.map_for(run)).rows})
+    shown = {
+        name: [f"{rows[name].after:.0f} {rows[name].verdict}" for rows in told]
+        for name in texts("08", 5)
+    }
+    assert shown == {
+        "facts": ["96 PASS", "96 PASS", "95 PASS"],
+        "refusal": ["98 PASS", "98 PASS", "97 INCONCLUSIVE"],
+        "rewriting": ["96 PASS", "91 INCONCLUSIVE", "94 INCONCLUSIVE"],
+        "arithmetic": ["96 PASS", "92 INCONCLUSIVE", "94 INCONCLUSIVE"],
+    }
+    assert right("08", 5) == "facts"
+    assert [told[0][name].category.margin for name in ("facts", "refusal")] == [5, 3]
+    fell = [told[0][name].before - told[0][name].after for name in ("facts", "refusal")]
+    assert [round(each, 1) for each in fell] == [2.2, 0.8]
