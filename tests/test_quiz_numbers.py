@@ -250,28 +250,27 @@ def test_02_the_price_of_the_last_stretch():
     assert [round(lost, 1), round(mean(won(*ends)), 1)] == [19.2, 6.3]
 
 
-def test_02_a_bolder_repair():
+def test_02_what_the_repair_leaves_open():
     others = [name for name in stored.OLD_SKILLS if name != "howto"]
-    columns = {"how-to": ["howto"], "the others": others, "support": ["support"]}
-    found = {
-        label: [
-            [mean(run.scores[f"relearned {rate}"][n] for n in names) for run in INSIDE]
-            for rate in ("0.001", "0.003")
-        ]
-        for label, names in columns.items()
-    }
-    change = {label: mean(high) - mean(low) for label, (low, high) in found.items()}
-    assert [label for label, each in change.items() if each > 0] == ["the others"]
-    assert right_option("02", 5) == "how-to falls, the others rise, support falls"
-    by_seed = {
-        label: [round(b - a, 1) for a, b in zip(*pair, strict=True)]
-        for label, pair in found.items()
-    }
-    assert by_seed == {
-        "how-to": [-2.5] * 3, "the others": [0.4, 5.4, 0.4], "support": [-7.5, -7.5, 0],
-    }  # fmt: skip
-    means = [[f"{mean(column):.1f}" for column in pair] for pair in found.values()]
-    assert means == [["40.8", "38.3"], ["78.8", "80.8"], ["92.5", "87.5"]]
+
+    def level(group, model: str, names: list[str]) -> float:
+        return mean(run.scores[model][name] for run in group for name in names)
+
+    def gap(model: str, names: list[str]) -> float:
+        return level(CONTROLS, model, names) - level(INSIDE, model, names)
+
+    repaired = "relearned 0.001"
+    given_back = level(INSIDE, repaired, ["howto"]) - level(INSIDE, "tuned", ["howto"])
+    readings = gap(repaired, ["howto"]), gap("tuned", ["howto"]), given_back, gap(repaired, others)
+    texts = [option["text"] for option in question("02", 5)["options"]]
+    assert texts == [f"About {points:.0f} points" for points in readings]
+    assert right_option("02", 5) == texts[0]
+    assert round(readings[1] - readings[0]) == 23
+    told = [
+        [f"{level(group, model, names):.1f}" for group in (CONTROLS, INSIDE)]
+        for model, names in ((repaired, ["howto"]), ("tuned", ["howto"]), (repaired, others))
+    ]
+    assert told == [["97.5", "40.8"], ["96.7", "16.7"], ["91.7", "78.8"]]
 
 
 # Lesson 03
