@@ -122,7 +122,13 @@ def test_01_the_gap_without_a_threshold():
     by_points = mean(points(r, n) for r in RUN for n in OLD) / mean(
         points(r, n) for r in DEMO["the control"] for n in OLD
     )
-    asks_for("01", 2, rise[0] / rise[1], by_points)
+    own = [
+        mean(run.nll[name] - BASE.nll[name] for run in DEMO[label] for name in OLD)
+        for label in ("the run", "the control")
+    ]
+    told = [f"{own[0]:.3f}", f"{own[1]:.4f}", f"{own[0] / own[1]:.1f}"]
+    assert told == ["0.144", "0.0188", "7.7"]
+    asks_for("01", 2, rise[0] / rise[1], by_points, own[0] / own[1])
     asks_for("01", 2, round(rise[0], 2) / round(rise[1], 3))  # as the prose rounds
 
 
@@ -149,7 +155,9 @@ def test_01_the_least_favourable_seed():
     assert row[-1] == "howto 91 (87 to 95) %"
     lost = [points(run, "howto") for run in control]
     over_skills = mean(points(run, name) for run in control for name in OLD)
-    asks_for("01", 5, max(lost), mean(lost), over_skills)
+    assert [round(points) for points in (min(lost), mean(lost), max(lost))] == [5, 9, 13]
+    assert sum(points > mean(lost) for points in lost) == 1 and START["howto"] == 100
+    asks_for("01", 5, max(lost), min(lost), mean(lost), over_skills)
 
 
 # Lesson 02

@@ -117,25 +117,24 @@ def test_04_what_ten_worked_problems_bring():
     assert not any(accepts("04", 4, gain) for gain in (min(gains), max(gains)))
 
 
-def test_04_the_tax_on_the_worst_skill():
+def test_04_the_tax_on_the_mean_of_the_skills():
     runs = tax.read_tax()
     tuned = taxed.seeds_of(runs, "refusals alone, beta 0.1")
-    base = [run.looks[-1] for run in taxed.seeds_of(runs, "not tuned")]
+    (base,) = {run.looks[-1].skills for run in taxed.seeds_of(runs, "not tuned")}
     first, last = [taxed.first_at(run, 85) for run in tuned], [run.looks[-1] for run in tuned]
-    table = taxed.table({"base": base, "first": first, "last": last})
-
-    def mean(row, column):
-        return float(re.match(r"\d+", str(table.loc[row, column]))[0])
-
-    skills, worst = "skills right (%)", "worst skill (%)"
-    fallen = [
-        mean("base", worst) - mean("first", worst),
-        mean("base", skills) - mean("first", skills),
-        mean("base", skills) - mean("last", skills),
-        mean("base", worst) - mean("last", worst),
-    ]
+    (start,) = (run.looks[-1] for run in taxed.seeds_of(runs, "not tuned")[:1])
+    mean, worst = fmean(look.skills for look in first), fmean(map(taxed.worst, first))
+    later = fmean(look.skills for look in last)
+    assert [round(each) for each in (base, mean, worst, later)] == [98, 95, 84, 66]
+    fallen = [base - mean, taxed.worst(start) - worst, base - worst, base - later]
     assert texts("04", 5) == [f"About {points:.0f} points" for points in fallen]
     assert right("04", 5) == texts("04", 5)[0]
+    assert min(tax.SKILLS, key=start.scores.get) == "lists" and taxed.worst(start) == 90
+    howto = [start.scores["howto"] - look.scores["howto"] for look in first]
+    assert round(fmean(howto)) == 16
+    rest = [name for name in tax.SKILLS if name != "howto"]
+    lost = [start.scores[name] - look.scores[name] for look in first for name in rest]
+    assert (min(lost), max(lost)) == (0, 2.5)
 
 
 # Lesson 05
