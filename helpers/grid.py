@@ -35,6 +35,7 @@ from .generation import complete
 from .jsonl import read_lines
 from .mechanics import Looks, as_rows, kl_to_base
 from .mechanics.stored import Inside, course_model, make_inside
+from .mechanics.walks import WALKED, WALKS, WalkSetting, make_walk
 from .merging.stored import AUDITED, MERGED, MERGES, make_audited, make_merge
 from .mitigations.board import BOARD, CANDIDATES
 from .mitigations.board import Setting as BoardSetting
@@ -193,6 +194,7 @@ class Job(NamedTuple):
     setting: (
         Setting
         | Inside
+        | WalkSetting
         | DemoSetting
         | ChainSetting
         | DomainSetting
@@ -263,6 +265,7 @@ def main() -> None:
         GRID.name: [Job(setting, make_knobs) for setting in KNOBS + ALPHAS],
         SCALE.name: [Job(setting, make_run) for setting in GROWTH],
         INSIDE.name: [Job(setting, make_inside) for setting in WATCHED],
+        WALKS.name: [Job(setting, make_walk) for setting in WALKED],
         DEMO.name: [Job(setting, make_demo) for setting in DEMOS],
         CHAINS.name: [Job(setting, make_chain) for setting in CHAINED],
         DISTANCE.name: [Job(setting, make_distance) for setting in SETTINGS],

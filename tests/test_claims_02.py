@@ -7,7 +7,8 @@ from statistics import fmean
 
 import pytest
 
-from helpers.mechanics import KINDS, kind_of, stored
+from helpers.mechanics import KINDS, kind_of, stored, walks
+from helpers.runs import digest
 from helpers.suites import load_suites
 from helpers.tickets import SUPPORT, read_tickets
 
@@ -88,6 +89,44 @@ def test_walking_back_undoes_the_loss_before_support_is_given_up(runs):
     nats = [round(run.nll[name]["howto"], 2) for name in ("tuned", "walked 0.7") for run in runs]
     assert nats == [0.24, 0.43, 0.18, 0.03, 0.06, 0.02]
     assert undone == [71, 64, 85] and paid == [2.5, 2.5, 0]
+
+
+def chosen_on_one_half(walk):
+    """α by one half of the questions, with what it undoes and pays there and on the other half."""
+    halves = [range(0, walks.ITEMS, 2), range(1, walks.ITEMS, 2)]
+    for here, there in (halves, halves[::-1]):
+        alpha = walk.chosen(here)
+        yield alpha, *(f(alpha, half) for f in (walk.undone, walk.paid) for half in (here, there))
+
+
+def test_the_walks_are_of_todays_data_and_of_the_stored_runs(runs):
+    found = walks.read_walks()
+    assert [walk.setting for walk in found] == walks.WALKED
+    assert {walk.origin["data"] for walk in found} == {digest()}
+    names = {0.0: "base", 0.5: "walked 0.5", 0.7: "walked 0.7", 0.8: "walked 0.8", 1.0: "tuned"}
+    for walk, run in zip(found, runs, strict=True):
+        for alpha, name in names.items():
+            scores = {s: walk.score(alpha, s, range(stored.ITEMS)) for s in run.scores[name]}
+            assert scores == pytest.approx(run.scores[name], abs=0.01)
+
+
+def test_an_alpha_that_one_half_chose_undoes_as_much_on_the_other_for_a_few_points():
+    found = [row for walk in walks.read_walks() for row in chosen_on_one_half(walk)]
+    alphas, undone_here, undone_there, paid_here, paid_there = zip(*found, strict=True)
+    assert [min(alphas), max(alphas)] == [0.6, 0.8]
+    assert [round(f(undone_there)) for f in (min, fmean, max)] == [53, 69, 88]
+    assert [min(paid_there), max(paid_there)] == [-2, 6]
+    assert [fmean(paid_here), fmean(paid_there)] == near(0.7, 1.3)
+    assert round(fmean(undone_here)) == 68
+    # the half that seems to gain is the one that pays
+    assert (round(paid_here[0]), round(paid_there[0])) == (-2, 6)
+
+
+def test_on_questions_that_the_core_did_not_look_at_seven_tenths_do_nearly_as_well():
+    new = range(stored.ITEMS, walks.ITEMS)
+    undone = [round(walk.undone(0.7, new)) for walk in walks.read_walks()]
+    assert undone == [64, 64, 69]
+    assert [walk.paid(0.7, new) for walk in walks.read_walks()] == near(1.7, 0, -1.7)
 
 
 def test_ticket_speak_is_the_smaller_part_of_the_lost_answers(runs):
