@@ -120,6 +120,13 @@ def test_a_run_that_was_not_scored_on_the_way_is_told():
         plot.learning_and_forgetting(Run(None, [(1, 1.0)], [], 1.0), "support", ["facts"])
 
 
+def test_a_y_axis_that_does_not_begin_at_zero_says_so():
+    high = plot.lines({"rank 1": [[(0, 0.95), (1, 0.92)]]}, "layer", "CKA")
+    assert high.alt.endswith("The y axis begins at 0.92.")
+    for curve in ([(0, 20), (1, 90)], [(0, -3), (1, 4)]):
+        assert "begins" not in plot.lines({"rank 1": [curve]}, "week", "percent").alt
+
+
 def test_running_text_has_no_bar():
     text = [ItemResult(Item("1", "stories", "f", "qa", "?", "!"), "", None, 1.0, 1)]
     mixed = Snapshot({**snapshot(facts=9).results, "stories": text})

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .labels import label_point
 from .style import FONT_SIZE, GREY, THINGS, Picture, finish, new_figure, styles
 
 if TYPE_CHECKING:
     from ..mitigations.board import Standing
+
+#: Where the columns right of a ranking begin, in points from its axes.
+COLUMNS = (8, 66)
 
 
 def ranking(standings: Sequence[Standing], goal: float, margin: float | None = None) -> Picture:
@@ -30,10 +34,12 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
         ax.plot(one.lost, place, marker="o" if reached else "s", markersize=9, color=colour,
                 markerfacecolor=colour if reached else "white")  # fmt: skip
         skill, points = one.worst_skill
-        columns = ((1.01, f"{one.target:.0f} %"), (1.17, f"{skill} {points:.0f}"))
-        for across, text in columns:
-            ax.annotate(text, (across, place), xycoords=("axes fraction", "data"), va="center",
-                        fontsize=FONT_SIZE, annotation_clip=False)  # fmt: skip
+        for across, text in zip(
+            COLUMNS, (f"{one.target:.0f} %", f"{skill} {points:.0f}"), strict=True
+        ):
+            ax.annotate(text, (1, place), xycoords=("axes fraction", "data"), va="center",
+                        xytext=(across, 0), textcoords="offset points", fontsize=FONT_SIZE,
+                        annotation_clip=False)  # fmt: skip
         told.append(
             f"{_name(one)} {one.lost:.1f} (seeds {one.low:.1f} to {one.high:.1f}) at "
             f"{one.target:.0f} %, worst {skill} {points:.0f}"
@@ -45,8 +51,8 @@ def ranking(standings: Sequence[Standing], goal: float, margin: float | None = N
     ax.set_ylim(len(standings) - 0.4, -0.6)  # the first on top
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("old skills: points lost, mean over skills (bar: range of the seeds)")
-    for across, text in ((1.01, "support"), (1.17, "worst skill")):
-        ax.annotate(text, (across, 1.0), xycoords="axes fraction", xytext=(0, 6),
+    for across, text in zip(COLUMNS, ("support", "worst skill"), strict=True):
+        ax.annotate(text, (1, 1), xycoords="axes fraction", xytext=(across, 6),
                     textcoords="offset points", fontsize=FONT_SIZE)  # fmt: skip
     return finish(
         figure, f"Points lost by the old skills, compared at {goal:g} % support: {'; '.join(told)}."
@@ -80,9 +86,8 @@ def roads(
                     marker=marker, markersize=3, alpha=0.45)  # fmt: skip
         ax.plot([p[1] for p in road], [p[2] for p in road], color=colour, linestyle=dashes,
                 marker=marker, linewidth=2, markersize=7, label=label)  # fmt: skip
-        for strength, across, down in {road[0], road[-1]} if len(road) > 1 else ():
-            ax.annotate(f"{strength:g}", (across, down), xytext=(5, 5), fontsize=FONT_SIZE - 2,
-                        textcoords="offset points", color=colour)  # fmt: skip
+        for strength, across, down in (road[0], road[-1]) if len(road) > 1 else ():
+            label_point(ax, (across, down), f"{strength:g}", colour, FONT_SIZE - 1)
         told.append(f"{label} " + ", ".join(f"{s:g}: ({a:.0f}, {b:.1f})" for s, a, b in road))
     ax.invert_yaxis()
     ax.set_xlabel(x)

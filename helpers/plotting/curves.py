@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
-from .style import FONT_SIZE, STYLES, Picture, finish, label_line_ends, new_figure, styles
+from matplotlib.axes import Axes
+
+from .labels import label_line_ends, label_mark
+from .style import FONT_SIZE, STYLES, Picture, finish, new_figure, styles
 
 #: One curve: (x, y) points. Several curves of one label are seeds of the same thing.
 Curve = Sequence[tuple[float, float]]
@@ -52,17 +56,27 @@ def lines(
         places = sorted({place for curves in series.values() for place, _ in curves[0]})
         ax.set_xticks(places, [f"{place:g}" for place in places])
         ax.minorticks_off()
-    low, high = ax.get_ylim()
     if mark:
         ax.axvline(mark[0], color="#333333", linestyle=":", linewidth=1.5)
-        ax.annotate(f" {mark[1]}", (mark[0], high), va="top", fontsize=FONT_SIZE)
+        label_mark(ax, *mark)
     last = max(place for curves in series.values() for place, _ in curves[0])
-    label_line_ends(ax, last, ends, gap=0.065 * (high - low))
+    label_line_ends(ax, last, ends)
     ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    begins = _begin(ax)
+    ax.set_ylabel(f"{y}\n(axis begins at {begins:g})" if begins else y)
     seeds = max(len(curves) for curves in series.values())
     drawn = f"Thick lines are means of {seeds} seeds, thin lines the seeds. " if seeds > 1 else ""
-    return finish(figure, f"{y}, over {x}. {drawn}{'; '.join(told)}.")
+    cut = f" The y axis begins at {begins:g}." if begins else ""
+    return finish(figure, f"{y}, over {x}. {drawn}{'; '.join(told)}.{cut}")
+
+
+def _begin(ax: Axes) -> float:
+    """Let the y axis begin at 0 where that costs little room; else the first number on it."""
+    low, high = ax.get_ylim()
+    if 0 < low < high / 2:
+        ax.set_ylim(bottom=0)
+    shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
+    return min(shown) if low >= high / 2 > 0 and shown else 0.0
 
 
 def points(
@@ -222,11 +236,12 @@ def law(
     left.plot(fine, [curve(place) for place in fine], color=STYLES[1][0], linestyle="--",
               linewidth=2.2)  # fmt: skip
     rests = [value - curve(place) for place, value in data]
+    unit = "".join(re.findall(r"\([^()]*\)$", y))
     right.axhline(0, color=STYLES[1][0], linestyle="--", linewidth=2.2)
     right.plot(places, rests, linestyle="", marker=marker, color=colour, alpha=0.6)
     for ax, title, name in (
         (left, "Runs and fitted law", y),
-        (right, "What the law leaves over", "run minus law"),
+        (right, "What the law leaves over", f"run minus law {unit}".rstrip()),
     ):
         ax.set_xscale("log")
         ax.set_xticks(sorted(set(places)), [f"{place:g}" for place in sorted(set(places))])

@@ -6,17 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from ..snapshots import Snapshot
 from ..training import Run
-from .style import (
-    BLUE,
-    FONT_SIZE,
-    GREY,
-    ORANGE,
-    Picture,
-    finish,
-    label_line_ends,
-    new_figure,
-    styles,
-)  # fmt: skip
+from .labels import label_line_ends, label_mark
+from .style import BLUE, FONT_SIZE, GREY, ORANGE, Picture, finish, new_figure, styles
 
 
 def capability_bars(
@@ -90,7 +81,7 @@ def learning_and_forgetting(
     left.set_ylabel("loss (nats per answer token)")
     left.set_title("What the dashboard shows")
     left.set_ylim(bottom=0)
-    left.legend(frameon=False, fontsize=FONT_SIZE)
+    left.legend(edgecolor="none", framealpha=1, fontsize=FONT_SIZE)
 
     ends = []
     for name, (colour, line, marker) in drawn.items():
@@ -107,8 +98,7 @@ def learning_and_forgetting(
     if reached is not None:
         for ax in (left, right):
             ax.axvline(reached, color="#333333", linestyle=":", linewidth=1.5)
-        right.annotate("target reached", (reached, 0), xytext=(4, 0), textcoords="offset points",
-                       fontsize=FONT_SIZE)  # fmt: skip
+        label_mark(right, reached, "target reached")
     first, last = run.probes[0], run.probes[-1]
     told = "; ".join(
         f"{name} {first.scores[name]:.0f} to {last.scores[name]:.0f} percent"
@@ -152,6 +142,7 @@ def two_measures(
         ax.set_xlabel(measure)
         means = (f"{name} {sum(rows[name]) / len(rows[name]):.{shown}f}" for name in names)
         told.append(f"{measure}: {', '.join(means)}")
+    figure.supxlabel("dot: one seed; bar: mean of the seeds", fontsize=FONT_SIZE)
     return finish(figure, f"Means, with a dot for each seed. {'. '.join(told)}.")
 
 

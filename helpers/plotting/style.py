@@ -9,7 +9,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from .labels import place_labels
 
 #: Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = (
@@ -39,6 +41,7 @@ THINGS: dict[str, Style] = {
     "base": Style(BLUE, "-", "o"),
     "fine-tune": Style(ORANGE, "--", "s"),
     "control": Style(GREY, (0, (3, 1, 1, 1)), "P"),
+    "random": Style("#007C91", ":", "v"),
     # what is scored
     "support": Style("#000000", "-", "*"),
     "old skills": Style("#AA3377", "--", "D"),
@@ -129,6 +132,8 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
 
 
 FONT_SIZE = 12
+#: Pixels per inch of every figure.
+DPI = 100
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ class Picture:
 
 def new_figure(width: float = 9, height: float = 4, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """An empty figure in the course's style; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", dpi=DPI)
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, columns, number + 1) for number in range(columns)]
     for ax in axes:
@@ -177,18 +182,8 @@ def finish(figure: Figure, alt: str) -> Picture:
         ax.xaxis.label.set_size(FONT_SIZE)
         ax.yaxis.label.set_size(FONT_SIZE)
         ax.title.set_size(FONT_SIZE + 1)
+    place_labels(figure)
     buffer = io.BytesIO()
     # No software version in the file: the same figure is then the same bytes everywhere.
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return Picture(buffer.getvalue(), alt)
-
-
-def label_line_ends(
-    ax: Axes, x: float, ends: Sequence[tuple[float, str, str]], gap: float = 6.5
-) -> None:
-    """Write each line's name at its end, at least `gap` apart where lines end close together."""
-    lowest = -float("inf")
-    for value, name, colour in sorted(ends):
-        lowest = max(value, lowest + gap)
-        ax.annotate(f" {name.replace('_', ' ')}", (x, value), xytext=(x, lowest), color=colour,
-                    fontsize=FONT_SIZE, va="center", annotation_clip=False)  # fmt: skip
