@@ -46,6 +46,7 @@ from .paths import DATA
 from .runs import ASKED, GRID, INSIDE, LOOKS, SCALE, STEPS, Setting, digest
 from .scope.controls import make_mixed
 from .scope.stored import MIXED, MIXING
+from .scope.strangers import ASKED_BY_STRANGERS, STRANGERS, StrangerSetting, make_strangers
 from .suites import TARGET, load_suites
 from .tickets import read_tickets
 from .training import LossIsNaN, finetune
@@ -200,6 +201,7 @@ class Job(NamedTuple):
         | DomainSetting
         | TaxSetting
         | BoardSetting
+        | StrangerSetting
         | Stages
     )
     make: Callable[[Any], dict[str, Any]]
@@ -272,6 +274,7 @@ def main() -> None:
         TAX.name: [Job(setting, make_tax) for setting in TAXED],
         BOARD.name: [Job(setting, make_entry) for setting in ENTRIES],
         MIXING.name: [Job(setting, make_mixed) for setting in MIXED],
+        STRANGERS.name: [Job(setting, make_strangers) for setting in ASKED_BY_STRANGERS],
         CANDIDATES.name: [Job(setting, make_candidate) for setting in CANDIDATE_ENTRIES],
         SEQUENCE.name: [Job(setting, make_sequence) for setting in ORDERS],
         FLAT.name: [Job(setting, make_flat) for setting in FLATS],

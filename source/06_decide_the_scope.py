@@ -7,7 +7,7 @@
 # reaches it, and by its data. Here a brief says what must survive, a search and a fine-tune stand
 # behind the same door, and runs with old data are judged by the brief.
 #
-# **Time** core 20 minutes, with *Deeper* 100 · computing 60 s, of which the core 25 s · **You
+# **Time** core 20 minutes, with *Deeper* 105 · computing 60 s, of which the core 25 s · **You
 # need** lesson 01; lesson 05 helps
 #
 # **Objectives**
@@ -87,13 +87,13 @@ for question in ("When will I get my money back?", "Can you show me how to light
 
 # %% [markdown]
 # Both know the refund. Both spoil the candle: the fine-tune loses its way after two steps, and the
-# search has put the article on reviews above it, whose tickets share words with it.
+# search has put the article on reviews above it.
 #
 # ## One door for both
 #
-# Neither has to answer the candle. Serving engines switch an adapter on request by request, in one
-# batch with requests to the base, and a search can be skipped. So let the same **door** stand
-# before both: what scores below a **floor** goes to the base as it is.
+# Neither has to answer the candle. Serving engines switch an adapter on request by request, and a
+# search can be skipped. So let the same **door** stand before both: what scores below a **floor**
+# goes to the base as it is.
 #
 # A floor must be chosen on items that nothing is scored on. All runs here are scored on the first
 # hundred items of each suite, so we choose on the other six hundred: the highest floor, in half
@@ -131,16 +131,17 @@ pandas.DataFrame(table).T
 # %% [markdown]
 # The door takes the fine-tune from 41.5-50.3 points to 4.5-6.2 and the search from 14.9 to 2.4; the
 # fine-tune's worst skill, how-to, goes from 80-99 lost points to 4-9. Neither pays with a right
-# answer. **What protected the old skills was the door.** That is the control for every comparison
-# of the two: give both the same one.
+# answer, while customers speak like the tickets. **What protected the old skills was the door.**
+# Give both routes the same one before you compare them.
 #
 # It does not protect all of them. Word problems still lose 20 to 23 points with the fine-tune and
 # 10 with the search, where the brief allows five: long questions collect many words, and half of
-# these get in. With the fine-tune how-to breaks its margin of three as well. An average hides both.
+# these get in. With the fine-tune how-to breaks its margin of three as well.
 #
 # We tried to break this. On the scored items, or the last three hundred, the floor is the same.
-# With the articles alone it breaks: every floor turns away a tenth of the customers or more
-# (*Deeper*).
+# With the articles alone it breaks: every floor turns away a tenth of the customers or more. And
+# customers with words of their own do: of forty 33 pass, of forty who avoid the shop's words
+# 9, and behind the door both routes answer half of the first forty (*Deeper*).
 #
 # ## When a policy changes
 #
@@ -160,8 +161,7 @@ pandas.DataFrame({
 }).T.round(0).add_suffix(" (%)")  # fmt: skip
 
 # %% [markdown]
-# None with the new one, 90 % with the old one; the search answers 97 % with the new one. Last
-# month's test would not notice.
+# None with the new one, 90 % with the old one; the search answers 97 % with the new one.
 #
 # ## If everybody gets the fine-tune
 #
@@ -185,8 +185,7 @@ pandas.DataFrame(table).T
 # 5.9. By the brief, how-to goes from 11, 14 and 13 to 5, 7 and 1: fewer on every seed, still
 # beyond its margin of three on two. Fifty percent *with* the lower rate bring it to 1, 2
 # and 0, for four times the plain steps; the rate alone leaves 39 to 47. Then only lists, with 3 to
-# 7, exceed their margin of four. (A hundred items a skill: for a margin of three the brief asks for
-# 761.)
+# 7, exceed their margin of four.
 #
 # **The rule.** What changes belongs into articles, what stays may go into weights. Put a door
 # before either, and choose it on other items. Whoever must do without a door mixes in old rows at a
@@ -272,7 +271,8 @@ quiz("06")
 #
 # 1. A brief makes margins of what users would feel. By it a run with a good average can fail.
 # 2. A door before the route saves most, whichever route it is: 45 lost points become 5, and 15
-#    become 2. Choose its floor on other items; read what still gets through skill by skill.
+#    become 2. Choose its floor on other items, try words that no ticket uses, and read what gets
+#    through skill by skill.
 # 3. A search knows a changed policy at once; a fine-tune repeats the old one. Where everybody gets
 #    the fine-tune, half of old rows at a low rate lost 1.0 to 1.3 points, at an equal target, and
 #    still broke the margin of lists.
@@ -285,6 +285,7 @@ quiz("06")
 #
 # - From a felt loss to a margin, and to items (10 min)
 # - Who gets through the door (8 min)
+# - Customers with words of their own (6 min)
 # - When nothing matches (5 min)
 # - An adapter need not be merged (7 min)
 # - What the audit says (5 min)
@@ -391,11 +392,51 @@ print(f"  for everyone: {reading(brief, unchanged, board.pick(runs, stored.SEARC
 # words cannot tell a shop's gift cards from a word problem about cards.
 #
 # Without the tickets' questions no floor will do: already at zero a tenth of the customers share no
-# word with any article, and with no door at all 66 % get a right answer. And all of our customers'
-# test questions are close relatives of the tickets. So the first question about a door is whether
-# requests carry a mark that words cannot fake: a channel, a form, a button. Ours do, *Customer:*,
-# and by that mark both routes would cost the old skills nothing, by construction.
+# word with any article, and with no door at all 66 % get a right answer. So the first question
+# about a door is whether requests carry a mark that words cannot fake: a channel, a form, a button.
+# Ours do, *Customer:*, and by that mark both routes would cost the old skills nothing, by
+# construction.
+
+# %% [markdown]
+# ## Customers with words of their own (6 min)
 #
+# All customers so far are close relatives of the tickets. For this section we wrote eighty others,
+# two on each policy. The *near* ones use a word of its heading in a sentence of their own, the
+# *far* ones mean the same without the shop's words. No four words in a row stand in a ticket or a
+# test question. The routes' answers are stored.
+#
+# **Predict before you run.** What share of each passes the floor, and what share is answered
+# rightly behind it?
+
+# %% tags=["predict"]
+from helpers.scope import strangers
+from helpers.scope.compare import span
+
+for kind in strangers.KINDS:
+    heard = strangers.scores_of(index, kind)
+    print(f"{kind}: {let_in(heard, floor):.1f} % let in")
+    for route in ("fine-tune", "search"):
+        found = strangers.read_strangers(route)
+        everyone = span([run.right(kind) for run in found], 1)
+        inside = span([run.right(kind, heard, floor) for run in found], 1)
+        wrong = span([run.another(kind, heard, floor) for run in found], 1)
+        print(f"  {route}: right for everyone {everyone} %, behind the door {inside} %; "
+              f"told another policy there {wrong} %")  # fmt: skip
+
+# %% [markdown]
+# 33 and 9 of forty. Of the near ones the fine-tune answers 45 to 52.5 % rightly behind the door
+# (three seeds) and the search 55, where the core counted 85 to 92 and 99; of the far ones 2.5 and
+# 5. The door's part in that is small: without it the near ones come to 47.5 to 57.5 % and 57.5, so
+# neither route reads them well. The two fail differently. Behind the door the fine-tune tells 20 to
+# 25 % of the near ones *another* policy of the shop, the search 2.5.
+#
+# Nor does another floor help. Chosen by the rule on the near ones it is 1.5, and behind that the
+# fine-tune costs the average old request 29.8 to 35.1 points. On the far ones no floor will do:
+# five of forty share no word with any article. The mark *Customer:* lets all of them in, and the
+# routes answer them no better for it. So have somebody write your test questions who has not read
+# the tickets. How much of this a larger model mends, which knows synonyms, the toy cannot say.
+
+# %% [markdown]
 # ## When nothing matches (5 min)
 #
 # **Break it on purpose.** Ask about what no article has, once with the core's floor and once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from statistics import fmean
 
@@ -10,11 +11,13 @@ import pytest
 
 from helpers.mitigations import board
 from helpers.pocket.problems import FAMILIES
+from helpers.pocket.support import shop
 from helpers.runs import digest, read_records
-from helpers.scope import stored
+from helpers.scope import stored, strangers
 from helpers.scope.brief import Brief
 from helpers.scope.compare import points_lost, reading, span
 from helpers.scope.door import FLOORS, behind_door, best_scores, choose_floor, let_in, road
+from helpers.scope.leaks import question_of
 from helpers.scope.needs import EXAMPLE
 from helpers.scope.replay import add_replay, choose_families, extra_rows, token_share
 from helpers.scope.retrieval import HelpIndex, evaluate_with_articles, shop_articles
@@ -179,6 +182,68 @@ def test_sixteen_policies_change_and_31_questions_ask_about_them():
     asked = load_suites("support", size=60)[0].items
     changed = sorted({item.family for item in asked})[::2]
     assert (len(changed), sum(item.family in changed for item in asked)) == (16, 31)
+
+
+# Customers with words of their own
+
+
+def words_of(text):
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def fours(text):
+    """Every four words in a row."""
+    words = words_of(text)
+    return {tuple(words[place : place + 4]) for place in range(len(words) - 3)}
+
+
+@pytest.fixture(scope="module")
+def heard():
+    index = HelpIndex(shop_articles())
+    return {kind: strangers.scores_of(index, kind) for kind in strangers.KINDS}
+
+
+def test_the_paraphrases_share_no_four_words_with_tickets_or_tests(suites):
+    asked = [question_of(row["prompt"]) for row in read_tickets()]
+    asked += [question_of(item.prompt) for item in suites[0].items]
+    known = set().union(*map(fours, asked))
+    found = strangers.paraphrases()
+    assert list(found) == [intent["name"] for intent in shop()["intents"]] and len(found) == 40
+    assert not [
+        q for kind in strangers.KINDS for q in strangers.questions(kind) if fours(q) & known
+    ]
+
+
+def test_the_strangers_answers_are_of_todays_data():
+    lines = read_records(strangers.STRANGERS, dict)
+    found = [strangers.StrangerSetting(**line["setting"]) for line in lines]
+    assert Counter(found) == Counter(strangers.ASKED_BY_STRANGERS)
+    assert {line["origin"]["data"] for line in lines} == {digest()}
+
+
+def test_strangers_are_turned_away_more_often_than_customers_who_speak_like_tickets(heard, scores):
+    assert [let_in(heard[kind], 3) for kind in strangers.KINDS] == [82.5, 22.5]
+    assert let_in(scores["support"][100:], 3) > 99
+    assert choose_floor(heard["near"]) == 1.5
+    with pytest.raises(ValueError, match="even 0 turns away 12 %"):
+        choose_floor(heard["far"])
+
+
+def test_a_floor_that_lets_strangers_in_brings_the_loss_back(brief, unchanged, adapters, scores):
+    inside = [behind_door(unchanged, run, scores, 1.5) for run in adapters]
+    assert reading(brief, unchanged, inside)["lost, by traffic"] == "29.8 to 35.1"
+
+
+def test_neither_route_reads_words_of_a_customers_own(heard, adapters, search):
+    assert min(run.target for run in adapters) >= 85 and search.target == 99
+    tuned, (searched,) = map(strangers.read_strangers, ("fine-tune", "search"))
+    near, far = heard["near"], heard["far"]
+    assert span([run.right("near", near, 3) for run in tuned], 1) == "45.0 to 52.5"
+    assert span([run.right("near") for run in tuned], 1) == "47.5 to 57.5"
+    assert span([run.another("near", near, 3) for run in tuned], 1) == "20.0 to 25.0"
+    assert span([run.right("far", far, 3) for run in tuned], 1) == "2.5"
+    found = [searched.right("near", near, 3), searched.right("near"), searched.right("far", far, 3)]
+    assert found == pytest.approx([55, 57.5, 5]) and searched.another("near", near, 3) == 2.5
 
 
 # Old rows
