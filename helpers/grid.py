@@ -28,6 +28,7 @@ from .blindspot.distance import DISTANCE
 from .blindspot.domains import SETTINGS, make_distance
 from .blindspot.domains import Setting as DomainSetting
 from .blindspot.tax import TAX, TAXED, TaxSetting, make_tax
+from .blindspot.wordings import WORDINGS, make_reworded
 from .demo import DEMO, DEMOS, make_demo
 from .demo import Setting as DemoSetting
 from .evaluation import evaluate
@@ -270,6 +271,7 @@ def main() -> None:
         WALKS.name: [Job(setting, make_walk) for setting in WALKED],
         DEMO.name: [Job(setting, make_demo) for setting in DEMOS],
         CHAINS.name: [Job(setting, make_chain) for setting in CHAINED],
+        WORDINGS.name: [Job(setting, make_reworded) for setting in CHAINED],
         DISTANCE.name: [Job(setting, make_distance) for setting in SETTINGS],
         TAX.name: [Job(setting, make_tax) for setting in TAXED],
         BOARD.name: [Job(setting, make_entry) for setting in ENTRIES],

@@ -7,7 +7,7 @@
 # measured, at worked steps that are no longer written, and at a test of such steps that measured
 # its own parser.
 #
-# **Time** core 20 minutes, with *Deeper* 70 · computing 70 s, of which the core 20 s · **You need**
+# **Time** core 20 minutes, with *Deeper* 75 · computing 70 s, of which the core 20 s · **You need**
 # lesson 01; lesson 03 helps
 #
 # **Objectives**
@@ -120,9 +120,10 @@ stored = chains.read_chains()
 pandas.DataFrame([row(run) for run in stored]).round(0).set_index(["trained on", "seed"])
 
 # %% [markdown]
-# It was the form. Of a hundred problems the base solves 97. Tuned on bare results it solves 12, and
-# writes steps in 1 to 2 % of the 82 that take two; its other skills lose two points. Tuned with
-# steps it solves 97 to 98 (a mild control: there was hardly anything to learn).
+# It was the form. Of a hundred problems the base solves 97, all worded as in pre-training. Tuned on
+# bare results it solves 12, and writes steps in 1 to 2 % of the 82 that take two; its other skills
+# lose two points. Tuned with steps it solves 97 to 98 (a mild control: there was hardly anything to
+# learn).
 #
 # ## Does the answer hang on the steps?
 #
@@ -295,6 +296,7 @@ quiz("04")
 # careful run. Otherwise each section stands by itself.
 #
 # - One run, many numbers (6 min): the same loss as 2 % and as 5,089 %.
+# - In other words (5 min): the same skill in wordings that no training used.
 # - Does distance predict the damage? (14 min): KL to the base, and a rival that costs nothing.
 # - The tax on alignment (14 min): preference tuning, at equal learning and long after.
 # - Can it be undone? (6 min): what a few old examples bring back, and what they take.
@@ -339,6 +341,38 @@ percentages(loss).round(1).to_frame()
 #
 # > **Common gotcha.** A relative loss needs a floor. A skill that falls from 4 % to 2 % has lost
 # > "half", and nothing that anyone could use.
+
+# %% [markdown]
+# ## In other words (5 min)
+#
+# The problems of the core are told as pre-training and the tuning rows tell them; only the numbers
+# are new. So we wrote 25 other wordings, of the eight families that take two equations, such as *In
+# the morning Lisa counts 26 balls. By noon 19 more are there, and by night 5 are gone. How many
+# balls does Lisa count now?* First the base alone answered twenty problems of each: seven wordings
+# it reads, half or more of their problems right. Then every run of the core answered twenty others.
+#
+# **Predict before you run.** On the seven wordings that it reads, how many of the others does the
+# base solve, and how many the model tuned with steps?
+
+# %% tags=["predict"]
+from helpers.blindspot import wordings
+
+asked_in = wordings.read_wordings()
+known = [share >= 50 for share in asked_in[0].right["first"]]  # the base comes first
+for run in asked_in:
+    shares = list(zip(known, run.right["second"], strict=True))
+    reads, rest = ([share for yes, share in shares if yes is wanted] for wanted in (True, False))
+    print(f"{run.setting.data:7} seed {run.setting.seed}: right in the {len(reads)} wordings "
+          f"{fmean(reads):.0f} %, in the other {len(rest)} {fmean(rest):.0f} %")  # fmt: skip
+
+# %% [markdown]
+# 81 %, and 80, 81 and 81 tuned with steps; in the other eighteen 23, and 23, 21 and 22. So the
+# control holds where the tuning showed nothing: worked steps neither cost the skill in new wordings
+# nor widened it. Tuned on bare results all three solve 1 % in either group.
+#
+# But over all 25 wordings the base itself solves 40 %, where the suite reads 97. It nearly always
+# writes equations, and often not those of the problem. The suite holds out numbers and not
+# wordings; a score on it is one for these wordings.
 
 # %% [markdown]
 # ## Does distance predict the damage? (14 min)

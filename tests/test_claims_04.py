@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 from statistics import fmean
 
 import pytest
 
-from helpers.blindspot import distance, tax, taxed
-from helpers.blindspot.chains import read_chains
+from helpers.blindspot import distance, tax, taxed, wordings
+from helpers.blindspot.chains import CHAINED, read_chains
 from helpers.blindspot.chosen import RATES, by_target
 from helpers.blindspot.steps import _answers, chain_of, copy_last, look_up, reliance, two_step
-from helpers.runs import find, read_runs
+from helpers.pocket.problems import FAMILIES, reasoning
+from helpers.pocket.words import COUNTED, NAMES, THINGS
+from helpers.runs import digest, find, read_runs
 from helpers.suites import load_suites
 from helpers.tradeoff import learned, points_lost
 
@@ -104,6 +107,45 @@ def test_without_steps_the_form_is_lost_and_the_arithmetic_is_not(stored):
         assert run.losses[1] < run.losses[0] / 4
     for run in worked:
         assert run.scores["reasoning"] > 95 and run.reliance.finishes > 95
+
+
+# Other wordings
+
+
+def shape(problem):
+    """A problem without its names, things and numbers: what is left is its wording."""
+    for words, mark in ((NAMES, "NAME"), (COUNTED, "THINGS"), (THINGS, "THING")):
+        problem = re.sub(rf"\b({'|'.join(words)})\b", mark, problem)
+    return re.sub(r"\d+", "N", problem)
+
+
+def test_no_new_wording_is_one_of_pre_training():
+    rng = random.Random(0)
+    told = {shape(reasoning(rng, "train", family).question) for family in [*FAMILIES] * 300}
+    assert shape(reasoning(random.Random(1), "train", "sale").question) in told
+    new = {shape(q) for way in wordings.all_wordings() for q, _ in wordings.problems_of(*way)[:3]}
+    assert len(wordings.all_wordings()) == 25 <= len(new) and not new & told
+
+
+def test_in_wordings_that_the_base_reads_worked_steps_keep_the_skill_and_widen_it_nowhere():
+    found = wordings.read_wordings()
+    assert [run.setting for run in found] == sorted(CHAINED)
+    assert {run.origin["data"] for run in found} == {digest()}
+    base = found[0]
+    reads = [share >= 50 for share in base.right["first"]]
+
+    def right(run, wanted):
+        pairs = zip(reads, run.right["second"], strict=True)
+        return fmean(share for read, share in pairs if read is wanted)
+
+    assert sum(reads) == 7 and (right(base, True), right(base, False)) == (
+        pytest.approx((81.4, 23.3), abs=0.05)
+    )
+    worked, short = of(found, "worked"), of(found, "short")
+    assert [round(right(run, True)) for run in worked] == [80, 81, 81]
+    assert [round(right(run, False)) for run in worked] == [23, 21, 22]
+    assert {round(right(run, part)) for run in short for part in (True, False)} == {1}
+    assert round(fmean(base.right["second"])) == 40 and fmean(base.writes_steps) > 95
 
 
 # Distance

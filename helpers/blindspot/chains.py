@@ -15,7 +15,7 @@ from ..mechanics import merged
 from ..mechanics.stored import course_model
 from ..runs import RUNS, read_records
 from ..suites import load_suites
-from ..training import finetune
+from ..training import Run, finetune
 from .steps import Reliance, problem_rows, reliance
 
 CHAINS = RUNS / "chains.jsonl"
@@ -74,12 +74,18 @@ def rows_for(setting: ChainSetting) -> list[dict[str, str]]:
     return problem_rows(16 * TUNINGS[setting.data]["steps"], setting.data, setting.seed)
 
 
+def trained(setting: ChainSetting) -> Run:
+    """A run of the course model, unscored."""
+    options = TUNINGS[setting.data]
+    return finetune(course_model(), rows_for(setting), **options, seed=setting.seed)
+
+
 def make_chain(setting: ChainSetting) -> dict[str, Any]:
     """Train and score one run; the record of its line in the file."""
     model, losses, relearned = course_model(), [], None
     (problems,) = load_suites("reasoning", size=PROBLEMS)
     if setting.data != "base":
-        run = finetune(model, rows_for(setting), **TUNINGS[setting.data], seed=setting.seed)
+        run = trained(setting)
         model = merged(run.model)
         losses = [round(run.losses[place][1], 4) for place in (0, -1)]
     if setting.data == "short":
