@@ -27,6 +27,7 @@ from .ewc import EWC
 from .freeze import FreezeBottom
 from .importance import Fisher
 from .pull import L2SP
+from .repair import VerifyAndRepair
 from .sam import SAM
 from .tokens import LowPerplexityTokens
 
@@ -186,6 +187,12 @@ METHODS: dict[str, Method] = {
         (0.001, 0.003),
         lambda s, seed: Recipe(mitigation=EWC(base_fisher("per-sample").shuffled(seed), s)),
     ),
+    "EWC, per matrix": Method(
+        "a control: EWC with one importance for each matrix",
+        "λ (as L2-SP)",
+        (0.001, 0.003),
+        lambda s, seed: Recipe(mitigation=EWC(base_fisher("per-sample").per_tensor(), s)),
+    ),
     "KL, old rows": Method(
         "answers to old prompts stay like the base's",
         "strength (nats per nat)",
@@ -215,6 +222,12 @@ METHODS: dict[str, Method] = {
         "ρ (length of that step)",
         (0.3, 1),
         lambda s, seed: Recipe(mitigation=SAM(s, layers=1)),
+    ),
+    "verify, repair": Method(
+        "the update is shrunk when old rows suffer",
+        "perplexity allowed (base = 1)",
+        (1.01, 1.03, 1.15),
+        lambda s, seed: Recipe(mitigation=VerifyAndRepair(probe_rows(), s)),
     ),
     "replay": Method(
         "old rows are mixed in", "share of old rows", (0.01, 0.05, 0.10, 0.25, 0.50), replayed
@@ -264,7 +277,7 @@ METHODS: dict[str, Method] = {
     "full, no old rows": Method(
         "every weight, at a low rate",
         "learning rate",
-        (2e-4,),
+        (1e-4, 2e-4, 3e-4, 5e-4),
         lambda s, seed: replayed(0, seed, lr=s, rank="full", steps=90),
     ),
     "full, replay": Method(
@@ -283,7 +296,7 @@ METHODS: dict[str, Method] = {
 
 #: Not in the ranking: what is no remedy, and worked steps, a question of its own (lesson 06).
 UNRANKED = (
-    "base", "EWC, shuffled", "worked steps", "families", "full, replay, merge",
+    "base", "EWC, shuffled", "EWC, per matrix", "worked steps", "families", "full, replay, merge",
 )  # fmt: skip
 RANKED = tuple(name for name in METHODS if name not in UNRANKED)
 #: Every method at every strength. One seed is finished before the next begins.
@@ -296,8 +309,10 @@ ENTRIES = [Setting("base", 0, 0)] + [
 ]
 
 
-#: What is scored on every item: the base, and what came out best with LoRA and without.
+#: What is scored on every item: the base, what came out best with LoRA and without, and what the
+#: lesson's rule tells those who have no old rows to try.
 BEST = (
+    ("full, no old rows", 2e-4),
     ("replay, EWC", 0.001),
     ("replay, lower rate", 0.50),
     ("full, replay", 0.75),
