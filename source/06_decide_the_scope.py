@@ -430,6 +430,11 @@ for kind in strangers.KINDS:
 # neither route reads them well. The two fail differently. Behind the door the fine-tune tells 20 to
 # 25 % of the near ones *another* policy of the shop, the search 2.5.
 #
+# It is the words. Of the core's hundred customers thirty share no four in a row with a ticket
+# either, and the fine-tune answers 87 to 100 % of these; openers such as *sorry* apart, they use no
+# word that no ticket has. Of the near questions with at most one such word it answers 12 or 13 of
+# 15, nearly as in the core; of those with more, 7 to 10 of 25.
+#
 # Nor does another floor help. Chosen by the rule on the near ones it is 1.5, and behind that the
 # fine-tune costs the average old request 29.8 to 35.1 points. On the far ones no floor will do:
 # five of forty share no word with any article. The mark *Customer:* lets all of them in, and the

@@ -12,6 +12,7 @@ from helpers.blindspot import distance, tax, taxed, wordings
 from helpers.blindspot.chains import CHAINED, read_chains
 from helpers.blindspot.chosen import RATES, by_target
 from helpers.blindspot.steps import _answers, chain_of, copy_last, look_up, reliance, two_step
+from helpers.generation import complete
 from helpers.pocket.problems import FAMILIES, reasoning
 from helpers.pocket.words import COUNTED, NAMES, THINGS
 from helpers.runs import digest, find, read_runs
@@ -146,6 +147,15 @@ def test_in_wordings_that_the_base_reads_worked_steps_keep_the_skill_and_widen_i
     assert [round(right(run, False)) for run in worked] == [23, 21, 22]
     assert {round(right(run, part)) for run in short for part in (True, False)} == {1}
     assert round(fmean(base.right["second"])) == 40 and fmean(base.writes_steps) > 95
+
+
+@pytest.mark.slow
+def test_the_stored_answers_in_a_new_wording_are_those_of_today(pocket):
+    base, way = wordings.read_wordings()[0], wordings.all_wordings()[0]
+    problems = wordings.problems_of(*way)
+    said = complete(pocket, [problem for problem, _ in problems])
+    right = [chain_of(t).result == result for t, (_, result) in zip(said, problems, strict=True)]
+    assert 100 * fmean(right) == base.right["second"][0]
 
 
 # Distance

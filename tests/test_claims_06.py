@@ -221,6 +221,13 @@ def test_the_strangers_answers_are_of_todays_data():
     assert {line["origin"]["data"] for line in lines} == {digest()}
 
 
+@pytest.mark.slow
+def test_the_stored_answers_to_strangers_are_those_of_today():
+    (searched,) = strangers.read_strangers("search")
+    told = strangers.make_strangers(searched.setting)["told"]
+    assert {kind: tuple(names) for kind, names in told.items()} == searched.told
+
+
 def test_strangers_are_turned_away_more_often_than_customers_who_speak_like_tickets(heard, scores):
     assert [let_in(heard[kind], 3) for kind in strangers.KINDS] == [82.5, 22.5]
     assert let_in(scores["support"][100:], 3) > 99
@@ -244,6 +251,24 @@ def test_neither_route_reads_words_of_a_customers_own(heard, adapters, search):
     assert span([run.right("far", far, 3) for run in tuned], 1) == "2.5"
     found = [searched.right("near", near, 3), searched.right("near"), searched.right("far", far, 3)]
     assert found == pytest.approx([55, 57.5, 5]) and searched.another("near", near, 3) == 2.5
+
+
+def test_it_is_new_words_that_strangers_are_not_understood_for(adapters, suites):
+    asked = [question_of(row["prompt"]) for row in read_tickets()]
+    known, words = set().union(*map(fours, asked)), {w for q in asked for w in words_of(q)}
+    scored = [question_of(item.prompt) for item in suites[0].items[:100]]
+    apart = [place for place, question in enumerate(scored) if not fours(question) & known]
+    right = [100 * fmean(run.right["support"][place] for place in apart) for run in adapters]
+    assert len(apart) == 30 and span(right) == "87 to 100"
+    new = {word for question in scored for word in words_of(question)} - words
+    assert new <= {"hey", "evening", "question", "afternoon", "sorry"}
+    few = [len([w for w in words_of(q) if w not in words]) < 2 for q in strangers.questions("near")]
+    found = {True: [], False: []}
+    for run in strangers.read_strangers("fine-tune"):
+        rows = list(zip(few, run.told["near"], strangers.paraphrases(), strict=True))
+        for group, counts in found.items():
+            counts.append(sum(told == name for one, told, name in rows if one is group))
+    assert (sum(few), found) == (15, {True: [13, 12, 13], False: [10, 7, 8]})
 
 
 # Old rows
