@@ -49,11 +49,6 @@ FIGURES = {
             "nats": {"facts": [0.1, 0.3], "lists": [0.1, 0.0]},
         }
     ),
-    "runs": lambda: plot.compare_runs(
-        {"base": {"support": 0, "facts": 97}, "rank 1": {"support": 61, "facts": 73}},
-        "support",
-        ["facts"],
-    ),
 }
 SEEDS = {"rank 1": [[(1e-4, 0.0), (1e-2, 9.0)], [(1e-4, 1.0), (1e-2, 11.0)]]}
 FIGURES |= {
@@ -84,7 +79,6 @@ SAYS = {
         "step 20, where",
     ],
     "measures": ["points lost: facts 10, lists 30. nats: facts 0.20, lists 0.05"],
-    "runs": ["base: support 0, facts 97", "rank 1: support 61, facts 73"],
     "curves": ["points, over rate", "means of 2 seeds", "rank 1 goes from 0.5 to 10"],
     "points": ["full: 3 points, its line goes from (0, 0) to (90, 4)", "rank 1: 1 points"],
     "scatter": ["old x 0.1 to 0.1, y 2 to 2", "not above zero: 1 points"],

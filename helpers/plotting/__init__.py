@@ -3,11 +3,11 @@
 from .board import ranking, roads
 from .curves import Curve, law, lines, paths, points, scatter, spread
 from .doors import doors
-from .scores import capability_bars, compare_runs, learning_and_forgetting, two_measures
+from .scores import capability_bars, learning_and_forgetting, two_measures
 from .style import Picture
 
 __all__ = [
-    "Curve", "Picture", "capability_bars", "compare_runs", "doors", "law",
+    "Curve", "Picture", "capability_bars", "doors", "law",
     "learning_and_forgetting", "lines", "paths", "points", "ranking", "roads", "scatter",
     "spread", "two_measures",
 ]  # fmt: skip

@@ -144,32 +144,3 @@ def two_measures(
         told.append(f"{measure}: {', '.join(means)}")
     figure.supxlabel("dot: one seed; bar: mean of the seeds", fontsize=FONT_SIZE)
     return finish(figure, f"Means, with a dot for each seed. {'. '.join(told)}.")
-
-
-def compare_runs(
-    scores: Mapping[str, Mapping[str, float]], target: str, others: Sequence[str]
-) -> Picture:
-    """One row of points per run: the target and each old skill, in percent.
-
-    Args:
-        scores: run label to its scores per suite.
-    """
-    figure, (ax,) = new_figure(width=10, height=1.6 + 0.55 * len(scores))
-    labels = list(scores)
-    for name, (colour, _, marker) in styles(others).items():
-        ax.plot([scores[label][name] for label in labels], range(len(labels)), linestyle="",
-                color=colour, marker=marker, markersize=9, label=name)  # fmt: skip
-    ax.plot([scores[label][target] for label in labels], range(len(labels)), linestyle="",
-            color="black", marker="*", markersize=15, label=f"{target} (target)")  # fmt: skip
-    ax.set_yticks(range(len(labels)), labels)
-    ax.invert_yaxis()
-    ax.margins(y=0.12)
-    ax.set_xlim(-2, 103)
-    ax.set_xlabel("held-out items right (%)")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, frameon=False,
-              fontsize=FONT_SIZE)  # fmt: skip
-    told = "; ".join(
-        f"{label}: " + ", ".join(f"{name} {scores[label][name]:.0f}" for name in (target, *others))
-        for label in labels
-    )
-    return finish(figure, f"Scores in percent per run. {told}.")
