@@ -74,7 +74,10 @@ class Question:
         """The question and its evidence as HTML."""
         asked = f"<p><strong>{self.number}.</strong> {html.escape(self.entry['question'])}</p>"
         lines = self.entry.get("evidence")
-        return asked + (f"<pre>{html.escape(chr(10).join(lines))}</pre>" if lines else "")
+        # A bare pre is proportional in pages that nbconvert makes.
+        return asked + (
+            f"<pre><code>{html.escape(chr(10).join(lines))}</code></pre>" if lines else ""
+        )
 
     def told(self) -> str:
         """The question and its evidence as plain text."""

@@ -207,7 +207,7 @@ def test_a_number_is_right_within_its_range(folder, entered, feedback):
     question.button.click()
     assert feedback in question.feedback.value
     page, text = shown._repr_html_(), repr(shown)
-    assert "<pre>a  1 &lt;\nb  1</pre>" in page and "A number, in points." in page
+    assert "<pre><code>a  1 &lt;\nb  1</code></pre>" in page and "A number, in points." in page
     assert "Both" not in page and "Only one" not in page
     assert "   a  1 <\n   b  1\n   (a number, in points)\n2. Is 1 < 2?" in text
 

@@ -33,7 +33,7 @@ STYLE = """
 .audit img { display: block; min-width: 100px; }
 .audit details { margin: .4em 0; } .audit summary { cursor: pointer; }
 .audit pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4;
-  padding: .6em; margin: .4em 0; font-size: .85em; }
+  padding: .6em; margin: .4em 0; font-family: monospace !important; font-size: .85em; }
 .audit .note { border-left: 4px solid #B34700; padding-left: .6em; margin: .4em 0; }
 .audit .small { color: #4a4a4a; font-size: .9em; }
 @media screen and (max-width: 46em) {
