@@ -179,46 +179,58 @@ def _with_halo(label: Annotation) -> Annotation:
     return label
 
 
-def place_labels(figure: Figure) -> None:
-    """Put all labels of a figure into their places; the figure must be otherwise complete."""
+def place_labels(figure: Figure, laid_out: bool = False) -> list[Annotation]:
+    """Put all labels of a figure into their places; the figure must be otherwise complete.
+
+    Args:
+        laid_out: its axes stand where they will stand, so it need not be laid out for this.
+
+    Returns:
+        Thin lines that were added, from names to what they name.
+    """
     found = {
         ax: [text for text in ax.texts if text.get_gid() in (LINE_END, POINT, MARK)]
         for ax in figure.axes
     }
     if not any(found.values()):
-        return
-    figure.draw_without_rendering()  # the layout is known only now
+        return []
+    if not laid_out:
+        figure.draw_without_rendering()  # the layout is known only now
     renderer = figure.canvas.get_renderer()
     ends = [[text for text in labels if text.get_gid() == LINE_END] for labels in found.values()]
-    for labels in ends:
-        _place_ends(labels, renderer)
-    if any(ends):
+    leaders = [leader for labels in ends for leader in _place_ends(labels, renderer)]
+    if any(ends) and not laid_out:
         figure.draw_without_rendering()  # names that moved may have made the axes narrower
     for labels in found.values():
-        _place_inside([text for text in labels if text.get_gid() != LINE_END], renderer)
+        inside = [text for text in labels if text.get_gid() != LINE_END]
+        leaders += _place_inside(inside, renderer)
+    return leaders
 
 
-def _place_ends(labels: Sequence[Annotation], renderer: RendererBase) -> None:
+def _place_ends(labels: Sequence[Annotation], renderer: RendererBase) -> list[Annotation]:
     if not labels:
-        return
+        return []
     frame = _box(labels[0].axes, renderer)
     sizes = [_box(label, renderer).high - _box(label, renderer).low + GAP for label in labels]
     wanted = [_anchor(label)[1] for label in labels]
     found = apart(wanted, sizes, frame.low, frame.high)
     moved = [abs(there - here) > 5 for here, there in zip(wanted, found, strict=True)]
+    leaders = []
     beside = BESIDE + LEAD * any(moved)  # all names begin at the same place
     for label, here, there, far in zip(labels, wanted, found, moved, strict=True):
         label.set_position((beside, there - here))
         if far:
-            _lead(label, (beside - 2, there - here), start=4)
+            leaders.append(_lead(label, (beside - 2, there - here), start=4))
+    return leaders
 
 
-def _place_inside(labels: Sequence[Annotation], renderer: RendererBase) -> None:
+def _place_inside(labels: Sequence[Annotation], renderer: RendererBase) -> list[Annotation]:
     if not labels:
-        return
+        return []
     ax = labels[0].axes
     candidates = [list(_around(label, renderer)) for label in labels]
     dots = np.array(list(_dots(ax, renderer)), dtype=float).reshape(-1, 3)
+    leaders = []
     chosen = place(candidates, _box(ax, renderer).grown(-2), dots)
     for label, places, number in zip(labels, candidates, chosen, strict=True):
         box = places[number][0]
@@ -227,7 +239,8 @@ def _place_inside(labels: Sequence[Annotation], renderer: RendererBase) -> None:
         label.set_position(middle)
         near = (min(max(0, box.left - x), box.right - x), min(max(0, box.low - y), box.high - y))
         if label.get_gid() == POINT and math.hypot(*near) > 18:
-            _lead(label, near, start=5)
+            leaders.append(_lead(label, near, start=5))
+    return leaders
 
 
 def _around(label: Annotation, renderer: RendererBase) -> Iterator[tuple[Box, float]]:
@@ -254,7 +267,7 @@ def _around_middle(x: float, y: float, width: float, height: float) -> Box:
     return Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
-def _lead(label: Annotation, end: tuple[float, float], start: float) -> None:
+def _lead(label: Annotation, end: tuple[float, float], start: float) -> Annotation:
     """A thin line from what is named to the label; its end is given from there, in pixels."""
     length = math.hypot(*end)
     begin = tuple(start * part / length for part in end)
@@ -264,6 +277,7 @@ def _lead(label: Annotation, end: tuple[float, float], start: float) -> None:
         "linewidth": 0.9, "alpha": 0.8, "shrinkA": 0, "shrinkB": math.hypot(*begin)},
     )  # fmt: skip
     line.set_in_layout(False)
+    return line
 
 
 def _anchor(label: Annotation) -> tuple[float, float]:
@@ -286,8 +300,11 @@ def _dots(ax: Axes, renderer: RendererBase) -> Iterator[tuple[float, float, floa
         thick = line.get_linewidth() >= THICK
         if line.get_marker() not in ("", "None", None, " "):
             weight = 12.0 if line.get_markersize() > 4 else 1.5
+            rim = ax.figure.dpi / 72 * line.get_markersize() / 2
             for x, y in path.vertices:
-                yield from ((x + dx, y + dy, weight) for dx in (-3, 0, 3) for dy in (-3, 0, 3))
+                yield from (
+                    (x + dx, y + dy, weight) for dx in (-rim, 0, rim) for dy in (-rim, 0, rim)
+                )
         if _drawn(line):
             for one, other in pairwise(path.vertices):
                 yield from _along(one, other, 2.0 if thick else 0.4)

@@ -11,6 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..plotting.labels import place_labels
+
 
 class Frame:
     """A figure with fixed axes, of which the pixels are kept.
@@ -31,6 +33,7 @@ class Frame:
         """The frame with these artists on it, as PNG; the artists are taken off again."""
         artists = list(artists)
         with self._lock:
+            artists += place_labels(self.figure, laid_out=True)
             self.figure.canvas.restore_region(self._empty)
             for artist in artists:
                 artist.axes.draw_artist(artist)

@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..plotting.labels import label_line_ends
 from ..plotting.style import FONT_SIZE, dress, styles
 from ..snapshots import Snapshot
 from ..suites import TARGET
@@ -194,12 +195,8 @@ class MergeLab:
             yield from self.ax.plot(*zip(*points, strict=True), color=colour, linestyle=dashes,
                                     marker=marker, markersize=4 if single else 7,
                                     linewidth=1.2 if single else 2.6)  # fmt: skip
-            ends.append((points[-1][1], name, colour, FONT_SIZE - (2 if single else 0)))
-        lowest = -20.0
-        for value, name, colour, size in sorted(ends):
-            lowest = max(value, lowest + 8)  # names make room for each other
-            yield self.ax.annotate(f" {name}", (self.ax.get_xlim()[1], lowest), color=colour,
-                                   va="center", size=size, annotation_clip=False)  # fmt: skip
+            ends.append((points[-1][1], name, colour))
+        yield from label_line_ends(self.ax, points[-1][0], ends)
 
     def _ipython_display_(self) -> None:
         show(self.widget, self.image.value, self.route.words(self.alpha.value))

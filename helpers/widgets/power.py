@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..audit.planning import chances, items_needed
+from ..plotting.labels import label_line_ends, label_mark
 from ..plotting.style import BLUE, FONT_SIZE, GREY, ORANGE, dress
 from .controls import picture, row, slider, status
 from .faces import show
@@ -102,22 +103,16 @@ class PowerLab:
         drops, passed, blocked = zip(*curve(plan), strict=True)
         neither = [100 - p - b for p, b in zip(passed, blocked, strict=True)]
         artists = [self.ax.axvline(plan.margin, color="#333333", linewidth=1.5)]
-        artists.append(self.ax.annotate(" margin", (plan.margin, 101), va="top", size=FONT_SIZE))
-        ends = {}
+        ends = []
         for name, values, colour, dashes in (
             ("PASS", passed, BLUE, "-"),
             ("BLOCK", blocked, ORANGE, "--"),
             ("cannot tell", neither, GREY, ":"),
         ):
             artists += self.ax.plot(drops, values, color=colour, linestyle=dashes, linewidth=2.6)
-            ends[name] = (values[-1], colour)
-        lowest = -20.0
-        for name, (value, colour) in sorted(ends.items(), key=lambda end: end[1][0]):
-            lowest = max(value, lowest + 8)  # names make room for each other
-            artists.append(
-                self.ax.annotate(f" {name}", (drops[-1], lowest), color=colour, va="center",
-                                 size=FONT_SIZE, annotation_clip=False)
-            )  # fmt: skip
+            ends.append((values[-1], name, colour))
+        artists += label_line_ends(self.ax, drops[-1], ends)
+        artists.append(label_mark(self.ax, plan.margin, "margin"))
         return self.frame.render(artists)
 
     def _ipython_display_(self) -> None:

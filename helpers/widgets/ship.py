@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..plotting.labels import label_point
 from ..plotting.style import FONT_SIZE, GREY, ORANGE, dress
 from ..runs import GRID, BadRuns, Rank, StoredRun, read_runs
 from ..tables import head
@@ -212,7 +213,7 @@ class ShipGame:
         FigureCanvasAgg(figure)
         self.ax = figure.add_axes((0.13, 0.15, 0.84, 0.75))
         dress(self.ax)
-        self.ax.set(xlim=(40, 103), ylim=(65, -8))
+        self.ax.set(xlim=(38, 103), ylim=(65, -8))
         self.ax.set_xlabel("support: items right (%)", size=FONT_SIZE)
         self.ax.set_ylabel("points lost by the worst skill", size=FONT_SIZE)
         self.ax.set_title("The sweep; up and right is better", size=FONT_SIZE, loc="left")
@@ -226,6 +227,10 @@ class ShipGame:
         ten = seen[: len(LETTERS)]
         artists += ax.plot(*zip(*ten, strict=True), linestyle="", marker="o", color=GREY,
                            markersize=6)  # fmt: skip
+        artists += [
+            label_point(ax, place, letter, "#333333", FONT_SIZE)
+            for letter, place in zip(LETTERS, ten, strict=False)
+        ]
         if self.turn < SEEDS and self.pick.value is not None:
             artists += ax.plot(*ten[self.pick.value], marker="o", markersize=13, color="black",
                                markerfacecolor="none", markeredgewidth=2)  # fmt: skip

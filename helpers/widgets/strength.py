@@ -14,13 +14,15 @@ from matplotlib.figure import Figure
 
 from ..mitigations.board import Entry, Setting, base_of, from_record, pick, read_board, strengths
 from ..mitigations.methods import METHODS
-from ..plotting.style import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, dress
+from ..plotting.labels import label_point
+from ..plotting.style import FONT_SIZE, GREY, dress, styles
 from ..suites import TARGET
 from ..tables import head
 from ..tradeoff import OLD
 from .controls import picture, row, slider, status
 from .faces import show
 from .frame import Frame
+from .knobs_figure import OWN
 from .live import LivePanel
 
 
@@ -168,24 +170,23 @@ class StrengthLab:
         ]
 
     def _artists(self) -> Iterator[Artist]:
-        path = self._path(self.method.value)
-        yield from self.ax.plot(*zip(*path, strict=True), color=BLUE, marker="o", linewidth=2,
-                                markersize=6)  # fmt: skip
+        method = self.method.value
+        colour, dashes, marker = styles([method])[method]
+        path = self._path(method)
+        yield from self.ax.plot(*zip(*path, strict=True), color=colour, linestyle=dashes,
+                                marker=marker, linewidth=2, markersize=6)  # fmt: skip
         for entry in self.chosen():
-            yield from self.ax.plot(entry.target, entry.lost(self.base), marker="s", markersize=7,
-                                    markerfacecolor="none", color=ORANGE)  # fmt: skip
+            yield from self.ax.plot(entry.target, entry.lost(self.base), marker=marker,
+                                    markersize=8, markerfacecolor="none", color=colour)  # fmt: skip
         here = point(self.base, self.chosen())
-        yield from self.ax.plot(*here, marker="s", markersize=11, color=ORANGE)
-        near_edge = here[0] > 70
-        yield self.ax.annotate(
-            f"{self.method.value}, {self.strength.value:g}", here, color=ORANGE, size=FONT_SIZE,
-            xytext=(-12 if near_edge else 12, -18), textcoords="offset points",
-            ha="right" if near_edge else "left",
-        )  # fmt: skip
+        edge = {} if marker == "x" else {"markeredgecolor": "black", "markeredgewidth": 1.5}
+        yield from self.ax.plot(*here, marker=marker, markersize=13, color=colour, **edge)
+        named = f"{method}, {self.strength.value:g}" if METHODS[method].slider else method
+        yield label_point(self.ax, here, named, colour, FONT_SIZE)
         if own := self.own():
             bottom = self.ax.get_ylim()[0]  # below it there is no place: the words tell how far
-            yield from self.ax.plot(own.target, min(own.lost(self.base), bottom), marker="D",
-                                    markersize=10, color=GREEN, clip_on=False)  # fmt: skip
+            yield from self.ax.plot(own.target, min(own.lost(self.base), bottom), markersize=10,
+                                    clip_on=False, **OWN)  # fmt: skip
 
     def _ipython_display_(self) -> None:
         show(self.widget, self.image.value, self.words())
