@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 
 from helpers.audit import CapabilityMap, audit
 from helpers.evaluation import evaluate
+from helpers.mechanics.loss import answer_loss, batch_of
+from helpers.mitigations.methods import probe_rows
 from helpers.paths import DATA
 from helpers.suites import PROTECTED, load_suites
 from helpers.tickets import SUPPORT, mix, read_tickets
@@ -50,12 +54,17 @@ def first(snapshot, size):
 
 
 @pytest.fixture(scope="module")
-def standard_runs(pocket):
-    """Snapshots after lesson 01's run, one a seed."""
-    suites, tickets = load_suites(size=250), read_tickets()
-    return [
-        evaluate(finetune(pocket, tickets, seed=seed, **STANDARD).model, suites) for seed in SEEDS
-    ]
+def standard_models(pocket):
+    """Models after lesson 01's run, one a seed."""
+    tickets = read_tickets()
+    return [finetune(pocket, tickets, seed=seed, **STANDARD).model for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def standard_runs(standard_models):
+    """Their snapshots."""
+    suites = load_suites(size=250)
+    return [evaluate(model, suites) for model in standard_models]
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +154,20 @@ def test_the_gate_keeps_its_promise_on_answers_of_the_real_model(standard_runs, 
     if len(both) >= count * margin // 100:
         assert verdicts["at the margin"]["PASS"] <= 0.05 * repeats, verdicts
         assert verdicts["at the margin"]["BLOCK"] <= 0.05 * repeats, verdicts
+
+
+def test_the_perplexity_of_old_answers_hardly_notices_the_damage(pocket, standard_models):
+    """Lesson 07, verify and repair: a threshold of 1.15 is above what the whole plain run does."""
+    rows = probe_rows()
+    single = [batch_of(pocket, [row]) for row in rows]
+
+    @torch.no_grad()
+    def losses(model):
+        whole = float(answer_loss(model, batch_of(pocket, rows)))
+        return whole, [float(answer_loss(model, one)) for one in single]
+
+    before, each = losses(pocket)
+    for model in standard_models:
+        after, now = losses(model)
+        assert 1.11 < math.exp(after - before) < 1.15
+        assert sum(b - a > 0.1 for a, b in zip(each, now, strict=True)) <= 25

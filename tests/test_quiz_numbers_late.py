@@ -277,10 +277,21 @@ def test_07_the_worst_skill_at_eighty():
     assert found == ["10", "9", "5", "3"]
 
 
-def test_07_the_range_of_l2_sp():
-    one, ewc = ranked()["L2-SP"], ranked()["EWC"]
-    assert accepts("07", 4, one.high - one.low)
-    assert not any(accepts("07", 4, wrong) for wrong in (ewc.high - ewc.low, one.high, one.lost))
+def test_07_what_sixteen_numbers_save():
+    found = board.read_board()
+    base = board.base_of(found)
+
+    def lost(method, strength):
+        return fmean(run.lost(base) for run in board.pick(found, method, strength))
+
+    def share(strength):
+        plain, matrix, ewc = (lost(m, strength) for m in ("L2-SP", "EWC, per matrix", "EWC"))
+        return 100 * (plain - matrix) / (plain - ewc)
+
+    plain, matrix, ewc = (lost(m, 0.003) for m in ("L2-SP", "EWC, per matrix", "EWC"))
+    assert accepts("07", 4, share(0.003)) and not accepts("07", 4, share(0.001))
+    wrong = (100 * matrix / ewc, 100 * (plain - matrix) / plain, 100 * (plain - ewc) / plain)
+    assert not any(accepts("07", 4, value) for value in wrong)
 
 
 def test_07_the_bill_of_the_first_place():
