@@ -424,7 +424,7 @@ plot.lines(
 # drift follows the direction *and* the length. It is no measure of the damage: on seed 2 the cut
 # fine-tune drifts farther than the control (0.966 against 0.975) and is as good (93.2 and 93.6).
 #
-# ### Exercise 2.3 CKA · medium · 10 minutes
+# ### Exercise 2.2 CKA · medium · 10 minutes
 #
 # Write `linear_cka(x, y)` in its plain form, for two tensors of shape (inputs, width): centre
 # every column, then $\lVert Y^\top X \rVert_F^2 \,/\, (\lVert X^\top X \rVert_F \lVert Y^\top Y
@@ -446,7 +446,7 @@ def linear_cka(x, y):
     # END SOLUTION
 
 
-check("2.3", linear_cka)
+check("2.2", linear_cka)
 
 # %% [markdown]
 # ## Steeper or flatter? (20 min)
@@ -473,7 +473,7 @@ for label, group in (("fine-tune", runs), ("control", controls)):
 # here tells safely a run that lost thirty points from one that lost five. And these two are *not*
 # equally long: where the fine-tune leads, it may be length.
 #
-# ### Exercise 2.4 The Hessian without the Hessian · hard · 15 minutes
+# ### Exercise 2.3 The Hessian without the Hessian · hard · 15 minutes
 #
 # Write `hvp(loss, parameters, vectors)`: the Hessian of `loss` times a vector. Parameters and
 # vectors are lists of tensors of the same shapes, and so is the result.
@@ -495,7 +495,7 @@ def hvp(loss, parameters, vectors):
     # END SOLUTION
 
 
-check("2.4", hvp)
+check("2.3", hvp)
 
 # %% [markdown]
 # ## Rows fit for a control (8 min)
@@ -503,7 +503,7 @@ check("2.4", hvp)
 # A control that has rehearsed the test flatters itself. The first one of this course had: its old
 # examples held the texts of 32 of the 40 how-to questions that it was scored on, in other wordings.
 #
-# ### Exercise 2.2 Fit for a control · medium · 8 minutes
+# ### Exercise 2.4 Fit for a control · medium · 8 minutes
 #
 # Write `fit_for_control(rows, tested, shown)`: those of `rows` (each with a prompt and a
 # completion) whose answer is not in the set `tested`, and whose question none of the prompts in
@@ -534,7 +534,7 @@ def fit_for_control(rows, tested, shown):
     # END SOLUTION
 
 
-check("2.2", fit_for_control)
+check("2.4", fit_for_control)
 
 # %% [markdown]
 # ## The preprint beside these runs (3 min)

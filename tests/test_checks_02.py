@@ -47,12 +47,12 @@ def hvp(loss, parameters, vectors):
         ("2.1", PAIRS | {"rows": ["fine-tune, cut", "control"]}),
         ("2.1", PAIRS | {"length": ("control", "control, stretched")}),
         ("2.1", PAIRS | {"direction": ("random", "fine-tune")}),
-        ("2.2", fit_for_control),
-        ("2.2", lambda *given: tuple(fit_for_control(*given))),
-        ("2.3", linear_cka),
-        ("2.3", lambda x, y: float(linear_cka(x, y))),
-        ("2.4", hvp),
-        ("2.4", lambda loss, ps, vs: tuple(hvp(loss, ps, vs))),
+        ("2.4", fit_for_control),
+        ("2.4", lambda *given: tuple(fit_for_control(*given))),
+        ("2.2", linear_cka),
+        ("2.2", lambda x, y: float(linear_cka(x, y))),
+        ("2.3", hvp),
+        ("2.3", lambda loss, ps, vs: tuple(hvp(loss, ps, vs))),
     ],
 )
 def test_any_kind_of_right_answer(exercise, answer):
@@ -66,7 +66,7 @@ def half_filled_hvp(loss, parameters, vectors):
 
 
 def test_a_half_filled_stub_is_not_attempted():
-    assert grade("2.4", half_filled_hvp).status == "not attempted"
+    assert grade("2.3", half_filled_hvp).status == "not attempted"
 
 
 def one_mean_for_all(x, y):
@@ -101,20 +101,20 @@ def blocks_only(loss, parameters, vectors):
         ("2.1", PAIRS | {"direction": ("random", "random")}, "same run twice"),
         ("2.1", PAIRS | {"direction": ("fine-tune", "noise")}, "no run 'noise'"),
         ("2.1", PAIRS | {"direction": "random"}, "name two runs"),
-        ("2.2", lambda rows, tested, shown: rows, "answer is tested"),
-        ("2.2", lambda *given: fit_for_control(*given, answer=str), "begin with a space"),
-        ("2.2", lambda *given: fit_for_control(*given, same=str), "another format"),
-        ("2.2", lambda rows, tested, shown: [], "nothing is wrong with"),
-        ("2.2", lambda rows, tested, shown: [r["prompt"] for r in rows], "as they were"),
-        ("2.2", lambda rows, tested, shown: {}, "list of rows"),
-        ("2.3", one_mean_for_all, "Each column has its own"),
-        ("2.3", lambda x, y: x, "one number"),
-        ("2.4", without_graph, "create_graph=True"),
-        ("2.4", without_graph, "does not require grad"),
-        ("2.4", blocks_only, "act on each other"),
-        ("2.4", lambda loss, ps, vs: torch.cat(hvp(loss, ps, vs)), "list of tensors"),
-        ("2.4", lambda loss, ps, vs: [torch.cat(hvp(loss, ps, vs))], "shapes of the parameters"),
-        ("2.4", lambda loss, ps, vs: 1.0, "list of tensors"),
+        ("2.4", lambda rows, tested, shown: rows, "answer is tested"),
+        ("2.4", lambda *given: fit_for_control(*given, answer=str), "begin with a space"),
+        ("2.4", lambda *given: fit_for_control(*given, same=str), "another format"),
+        ("2.4", lambda rows, tested, shown: [], "nothing is wrong with"),
+        ("2.4", lambda rows, tested, shown: [r["prompt"] for r in rows], "as they were"),
+        ("2.4", lambda rows, tested, shown: {}, "list of rows"),
+        ("2.2", one_mean_for_all, "Each column has its own"),
+        ("2.2", lambda x, y: x, "one number"),
+        ("2.3", without_graph, "create_graph=True"),
+        ("2.3", without_graph, "does not require grad"),
+        ("2.3", blocks_only, "act on each other"),
+        ("2.3", lambda loss, ps, vs: torch.cat(hvp(loss, ps, vs)), "list of tensors"),
+        ("2.3", lambda loss, ps, vs: [torch.cat(hvp(loss, ps, vs))], "shapes of the parameters"),
+        ("2.3", lambda loss, ps, vs: 1.0, "list of tensors"),
     ],
 )
 def test_wrong_answer_names_the_mistake(exercise, answer, hint):
@@ -125,9 +125,9 @@ def test_wrong_answer_names_the_mistake(exercise, answer, hint):
 
 @pytest.mark.parametrize("number", [0.0, 0.0005, -0.0005])
 def test_a_number_near_zero_is_not_taken_for_another_mistake(number):
-    assert "not 0.00" in grade("2.3", lambda x, y: number).message.replace("-0", "0")
+    assert "not 0.00" in grade("2.2", lambda x, y: number).message.replace("-0", "0")
 
 
 def test_the_learners_own_errors_pass_through():
-    message = grade("2.4", lambda loss, ps, vs: {}["gone"]).message
+    message = grade("2.3", lambda loss, ps, vs: {}["gone"]).message
     assert "Your function raised KeyError: 'gone'" in message

@@ -79,7 +79,7 @@ def deciding_pairs(pairs) -> str | None:
 FORMATS = ("{q}", "Question: {q}\nAnswer:", "User: {q}\nAssistant:")
 
 
-@exercise("2.2", reading="The lesson's control was drawn so; a test of the course repeats it.")
+@exercise("2.4", reading="The lesson's control was drawn so; a test of the course repeats it.")
 def fit_for_control(function) -> str | None:
     def row(question: str, answer: str, layout: int = 0) -> dict[str, str]:
         return {"prompt": FORMATS[layout].format(q=question), "completion": f" {answer}"}
@@ -116,7 +116,7 @@ def fit_for_control(function) -> str | None:
     return None
 
 
-@exercise("2.3", reading="`helpers.mechanics.linear_cka` has the debiased form, for few inputs.")
+@exercise("2.2", reading="`helpers.mechanics.linear_cka` has the debiased form, for few inputs.")
 def linear_cka(function) -> str | None:
     x, noise = _draw(2, (40, 6), (40, 6))
     # Another mean in every column: one mean subtracted from all of them does not centre.
@@ -155,7 +155,7 @@ def linear_cka(function) -> str | None:
     return None
 
 
-@exercise("2.4", reading="This is all that `top_eigenvalue` needs; Lanczos does the rest.")
+@exercise("2.3", reading="This is all that `top_eigenvalue` needs; Lanczos does the rest.")
 def hvp(function) -> str | None:
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return (x**3).sum() + (x[0] * y).sum() ** 2 + y.prod()
