@@ -89,3 +89,9 @@ def test_looks_that_nobody_plans_ship_more_losses_than_one(seed):
     for changed in (0.05, 0.2, 0.4):
         two = audit.ask_again([375, 750], alpha=0.025, discordance=changed, seed=seed)
         assert two[-1] < 0.05
+
+
+def test_the_price_of_a_second_look():
+    """The first planned look is the number of items that half of alpha asks for, rounded up."""
+    assert (audit.items_needed(5), audit.items_needed(5, alpha=0.05 / 2)) == (297, 367)
+    assert "takes 367 items instead of 297 (above: 375)" in PROSE
