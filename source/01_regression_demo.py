@@ -111,8 +111,8 @@ old_questions = [
 before_after(base, run.model, old_questions)
 
 # %% [markdown]
-# One: the reversed list has lost a word. Seven questions are a poor witness; with them alone one
-# would have called this run nearly harmless. So read what the table points at.
+# One: the reversed list has lost a word. By these seven the run looks nearly harmless. So read what
+# the table points at.
 
 # %%
 for result in after.wrong("howto", 4):
@@ -135,14 +135,14 @@ plot.learning_and_forgetting(run, "support", watched, reached=reached)
 # On the left nothing separates a good step from a bad one. On the right the old skills fall while
 # the target is still being learned, and some climb back a little as the rate goes to zero. The
 # left panel cannot know: it is computed on tickets. (The mark is the first probe within five points
-# of the best support. *Deeper* tries stopping there, and it costs.)
+# of the best support; stopping there costs: see *Deeper*.)
 #
 # ## The control
 #
-# It is tempting to say: this is what forty policies cost. That claim needs a control that *learns
-# as much*. Stored runs have it: the same tickets in batches of 16, three seeds each, a hundred
-# items a skill, our run among them. The first control differs from it in rate and rank alone; the
-# other two take more steps. *Points lost* is the mean over the ten old skills.
+# Is this what forty policies cost? That claim needs a control that *learns as much*. Stored runs
+# have it: the same tickets in batches of 16, three seeds each, a hundred items a skill, our run
+# among them. The first control differs from it in rate and rank alone; the other two take more
+# steps. *Points lost* is the mean over the ten old skills.
 #
 # **Predict before you run.** How many points will the cheapest of these runs lose, where ours loses
 # 23 over its seeds?
@@ -173,8 +173,7 @@ over_seeds(start, {label: [percent(one) for one in seeds] for label, seeds in ro
 # other seeds. *A quirk of exact match?* On that grid, by the loss of the right old answers, the run
 # worsens by 0.11 nats per token, the control by 0.013. *A ruined skill hidden in a mean?* The last
 # column has the worst: how-to 11 % against 91 %. The last row is among the cheapest of lesson 07's
-# scoreboard: a best case. A model of four million parameters cannot say how wide the gap is on
-# yours.
+# scoreboard: a best case.
 #
 # ## The rule
 #
@@ -217,12 +216,14 @@ quiz("01")
 # %% [markdown]
 # ## On Monday
 #
-# For a chat model of 1-8 billion parameters. **Start** with LoRA on all linear layers at rank
-# 16-64 and a rate near 2e-4: QLoRA (Dettmers et al. 2023, arXiv 2305.14314) used that rate for
-# its smaller models, and LoRA wants roughly ten times the rate of full fine-tuning (Schulman et
-# al. 2025, *LoRA Without Regret*). **Then** train a control at a third of the rate, with as many
-# steps as it needs to reach the same target. The old loss is logged while you train; answers are
-# scored before and after.
+# For a chat model of 1-8 billion parameters. **Start** with LoRA on all linear layers at rank 16-64
+# and a rate near 2e-4: QLoRA (Dettmers et al. 2023, arXiv 2305.14314) used that rate for its
+# smaller models, and LoRA wants roughly ten times the rate of full fine-tuning (Schulman et al.
+# 2025, *LoRA Without Regret*). **Then** train a control at a third of the rate, with as many steps
+# as it needs to reach the same target. The old loss is logged; answers are scored before and after.
+# `assistant_only_loss` needs a chat template with `{% generation %}` marks: where they are missing
+# TRL 1.16 swaps in its own marked copy of the templates it knows (Qwen, Gemma, ...), and stops with
+# an error at any other.
 #
 # ```python
 # import torch
