@@ -86,8 +86,6 @@ def test_rank_1_pays_most_at_70_and_does_not_reach_85_on_every_seed():
 def test_the_bills_at_80_are_those_of_the_prose():
     one, eight, high, full = (tradeoff.told(bills(rank, 80)) for rank in (1, 8, 64, "full"))
     says(f"rank 1 has lost {one} points, rank 8 {eight} and rank 64 {high}", f"tuning {full}")
-    low, high = (tradeoff.told(bills(rank, 70)) for rank in (1, 64))
-    says(f"from {low} at rank 1 to {high} at rank 64")
 
 
 @pytest.mark.parametrize("rule", ["16", "rs"])
@@ -224,3 +222,12 @@ def test_the_law_of_steps_is_bent_and_a_logarithm_does_nearly_as_well():
     for (steps, _), rest in zip(data, law.residuals, strict=True):
         rests.setdefault(steps, []).append(rest)
     assert min(rests[8]) > 0 > max(rests[15]) and min(rests[60]) > 0
+
+
+def test_past_3e_3_the_road_of_rank_8_turns_up():
+    turn, lost = ends("2r", 8, 3e-3)
+    beyond = [ends("2r", 8, lr) for lr in values(RUNS, "lr") if lr > 3e-3]
+    assert max(support for support, _ in beyond) - turn < 5
+    assert [round(mean(lost), 1), round(mean(beyond[-1][1]))] == [8.6, 89]
+    for rule in ("16", "rs"):
+        assert bills(1, 80, read_runs(alpha=rule)) is None
