@@ -65,8 +65,7 @@ brief = Brief(EXAMPLE, {name: unchanged.score(name) for name in OLD})
 brief
 
 # %% [markdown]
-# Of the old requests two in five are how-to questions. An average over ten skills gives them a
-# tenth.
+# Two in five old requests are how-to questions. An average over ten skills gives them a tenth.
 #
 # ## Train it, or look it up?
 #
@@ -86,19 +85,18 @@ for question in ("When will I get my money back?", "Can you show me how to light
     print(f"  fine-tune: {complete(tuned, prompt)}\n  search:    {complete(base, above)}\n")
 
 # %% [markdown]
-# Both know the refund. Both spoil the candle: the fine-tune loses its way after two steps, and the
-# search has put the article on reviews above it.
+# Both know the refund and spoil the candle: the fine-tune loses its way, and the search puts
+# the article on reviews above it.
 #
 # ## One door for both
 #
-# Neither has to answer the candle. Serving engines switch an adapter on request by request, and a
-# search can be skipped. So let the same **door** stand before both: what scores below a **floor**
-# goes to the base as it is.
+# Serving engines switch an adapter on request by request, and a search can be skipped. So let the
+# same **door** stand before both: what scores below a **floor** goes to the base as it is.
 #
-# A floor must be chosen on items that nothing is scored on. All runs here are scored on the first
-# hundred items of each suite, so we choose on the other six hundred: the highest floor, in half
-# steps, that turns away at most one customer in a hundred. Whoever is turned away gets no policy at
-# all.
+# A floor is chosen on items that nothing is scored on. Runs are scored on the first hundred items
+# of each suite, so we take the other six hundred: the highest floor, in half
+# steps, that turns away at most one customer in a hundred. (A door on our customers' mark,
+# *Customer:*, would be perfect: 0 points. The floor is for requests without one.)
 
 # %%
 suites = load_suites(["support", *OLD], size=700)
@@ -131,11 +129,12 @@ pandas.DataFrame(table).T
 # %% [markdown]
 # The door takes the fine-tune from 41.5-50.3 points to 4.5-6.2 and the search from 14.9 to 2.4; the
 # fine-tune's worst skill, how-to, goes from 80-99 lost points to 4-9. Neither pays with a right
-# answer, while customers speak like the tickets. **What protected the old skills was the door.**
-# Give both routes the same one before you compare them.
+# answer, while customers speak like the tickets. (Floor 0 has 44.4, not everyone's 45.5:
+# requests that share no word with an article stay out.) **What protected the old skills was the
+# door.** Give both routes the same one before you compare them.
 #
-# It does not protect all of them. Word problems still lose 20 to 23 points with the fine-tune and
-# 10 with the search, where the brief allows five: long questions collect many words, and half of
+# It does not protect all. Word problems still lose 20 to 23 points with the fine-tune and 10 with
+# the search, where the brief allows five: long questions collect many words, and half of
 # these get in. With the fine-tune how-to breaks its margin of three as well.
 #
 # We tried to break this. On the scored items, or the last three hundred, the floor is the same.
@@ -145,8 +144,7 @@ pandas.DataFrame(table).T
 #
 # ## When a policy changes
 #
-# Behind one door the two differ in what happens next. Sixteen policies change overnight. The
-# articles are rewritten; the weights stay.
+# Then sixteen policies change overnight. The articles are rewritten; the weights stay.
 #
 # **Predict before you run.** What share of 31 questions about them will the fine-tune answer with
 # the new policy, and what share with the old one?
@@ -394,8 +392,7 @@ print(f"  for everyone: {reading(brief, unchanged, board.pick(runs, stored.SEARC
 # Without the tickets' questions no floor will do: already at zero a tenth of the customers share no
 # word with any article, and with no door at all 66 % get a right answer. So the first question
 # about a door is whether requests carry a mark that words cannot fake: a channel, a form, a button.
-# Ours do, *Customer:*, and by that mark both routes would cost the old skills nothing, by
-# construction.
+# Ours do (*Customer:*, in the core).
 
 # %% [markdown]
 # ## Customers with words of their own (6 min)

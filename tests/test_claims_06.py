@@ -376,3 +376,17 @@ def test_the_example_needs_more_items_than_the_suites_hold():
 def test_howto_is_two_fifths_of_the_old_requests():
     traffic = {need.capability: need.traffic for need in EXAMPLE if need.role != "target"}
     assert traffic["howto"] / sum(traffic.values()) == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_door_on_the_mark_is_perfect(suites):
+    marked = {
+        suite.name: sum("Customer:" in item.prompt for item in suite.items) for suite in suites
+    }
+    assert marked == {"support": 700, **dict.fromkeys(OLD, 0)}
+
+
+def test_the_floor_of_zero_turns_some_requests_away(brief, unchanged, adapters, scores):
+    everyone = fmean(brief.weighted(points_lost(unchanged, run)) for run in adapters)
+    at_zero = fmean(road(brief, unchanged, run, scores, [0])[0].lost for run in adapters)
+    assert [f"{everyone:.1f}", f"{at_zero:.1f}"] == ["45.5", "44.4"]
+    assert any(score == 0 for name in OLD for score in scores[name][:100])
