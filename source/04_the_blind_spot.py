@@ -634,12 +634,14 @@ for name in taxed.TUNINGS:
 from helpers.blindspot import tax, taxed
 
 looks = {}
-for name in ("not tuned", *taxed.TUNINGS):
+for name in taxed.TUNINGS:
     found = taxed.seeds_of(tax.read_tax(), name)
     looks[name] = [run.looks[-1] for run in found]
-    looks[f"{name} + 5 steps of old examples"] = [run.further["replay"][1] for run in found]
-    looks[f"{name} + 20 steps"] = [run.further["replay"][-1] for run in found]
-    looks[f"{name} + 60 steps of tickets"] = [run.further["tickets"][-1] for run in found]
+    looks[f"{name}, + 20 steps"] = [run.further["replay"][-1] for run in found]
+five = [run.further["replay"][1].scores
+        for run in taxed.seeds_of(tax.read_tax(), "refusals alone, beta 0.1")]  # fmt: skip
+for name in ("rule", "harmful"):
+    print(f"beta 0.1, after five steps, whole refusals, {name}:", [round(s[name]) for s in five])
 taxed.table(looks, leave_out=["step"])
 
 # %% [markdown]
@@ -651,15 +653,16 @@ taxed.table(looks, leave_out=["step"])
 #
 # The clean case is β = 1, which had all its refusals: the rule falls from 100 to 27 %, on one seed
 # to 80, and refusals of harmful requests, which the base had before anybody taught it a rule, from
-# 100 to 81 %. The untuned base keeps its 100 % through the same examples. The rule that was taught
-# with counter-examples holds, at 94 %.
+# 100 to 81 %. The untuned base (not in the table) keeps its 100 % through the same examples. The
+# rule that was taught with counter-examples holds, at 94 %.
 #
 # And the tax? It is largely paid back, together with the rule: at β = 0.1 skills rise from 66 to
 # 92 %, and harmless requests are refused in 3 % instead of all.
 #
-# Tickets, which nobody would suspect of anything, take the rule to 65 % at β = 1 and to 86 % with
-# counter-examples (Qi and colleagues, 2023, arXiv 2310.03693, show such an erosion in chat models).
-# What you repair afterwards may take the alignment with it, so both belong in the audit.
+# Sixty steps of tickets (not in the table), which nobody would suspect of anything, take the rule
+# to 65 % at β = 1 and to 86 % with counter-examples (Qi and colleagues, 2023, arXiv 2310.03693,
+# show such an erosion in chat models). What you repair afterwards may take the alignment with it,
+# so both belong in the audit.
 
 # %% [markdown]
 # ## A dashboard that improves (10 min)

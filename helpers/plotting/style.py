@@ -76,7 +76,8 @@ THINGS: dict[str, Style] = {
     "search": Style("#2CA25F", "-", "8"),
     # refusing, and a desk of tickets
     "refusals begun": Style("#9E2A2B", "-", "o"),
-    "refusals whole": Style("#D1495B", "--", "s"),
+    "refusals whole, rule": Style("#D1495B", "--", "s"),
+    "refusals whole, harmful": Style("#00766C", "-.", "^"),
     "all questions answered": Style("#3A6B35", "-.", "^"),
     "customers let down": Style("#8F3B76", ":", "D"),
     # ranks, darker as they rise
