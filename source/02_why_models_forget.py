@@ -293,11 +293,11 @@ quiz("02")
 from helpers.mechanics import walks
 
 halves = [range(0, walks.ITEMS, 2), range(1, walks.ITEMS, 2)]
-for walk in walks.read_walks():
+for way in walks.read_walks():
     for here, there in (halves, halves[::-1]):
-        alpha = walk.chosen(here)
-        print(f"seed {walk.setting.seed}: α = {alpha}", *(
-            f"{label}: {walk.undone(alpha, half):.0f} % undone, {walk.paid(alpha, half):.0f} paid"
+        alpha = way.chosen(here)
+        print(f"seed {way.setting.seed}: α = {alpha}", *(
+            f"{label}: {way.undone(alpha, half):.0f} % undone, {way.paid(alpha, half):.0f} paid"
             for label, half in (("chosen here", here), ("on the other half", there))
         ), sep="; ")  # fmt: skip
 
