@@ -425,10 +425,12 @@ pandas.DataFrame(
 # %% [markdown]
 # L2-SP is nearly free. EWC takes a sixth more per step, and a Fisher beforehand. KL on old rows
 # sends a second batch through the model and its base and takes three times as long. SAM's second
-# gradient doubles the step, as its authors say. Freezing saves time. @@FULLCOST Old rows at a lower
-# rate are four plain runs, old rows with EWC one and a half. Verify and repair adds a forward pass
-# over a hundred rows every ten steps, and another for each repair. These ratios are of a model of
-# four million weights: at 7B, where activations and logits weigh differently, measure your own with
+# gradient doubles the step, as its authors say. Freezing saves time. Training every weight takes a
+# tenth more time and a sixth more memory here, where activations outweigh weights; at 7B its
+# optimizer alone is what the Monday box says. Old rows at a lower rate are four plain runs, old
+# rows with EWC one and a half. Verify and repair adds a forward pass over a hundred rows every ten
+# steps, and another for each repair. These ratios are of a model of four million weights: at 7B,
+# where activations and logits weigh differently, measure your own with
 # `helpers.mitigations.costs.cost`.
 
 # %% [markdown]
