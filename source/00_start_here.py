@@ -29,8 +29,7 @@ sys.path.insert(0, "course" if os.path.exists("course") else "..")
 MODEL = "pocket"  # or "gpt2", or the folder of any causal language model
 
 # %% [markdown]
-# First, is everything here? Each line says `[OK]` or `[FAIL]`, and the last one says what to do.
-# If you ever report a bug, paste this output with it.
+# Is everything here? Each line says `[OK]` or `[FAIL]`, and the last one says what to do.
 
 # %%
 from helpers.environment import check_environment
@@ -59,8 +58,9 @@ from helpers.training import finetune
 # it from random weights, on nothing but text that the project itself writes. So we know everything
 # it can know, and "it forgot" has an exact meaning here.
 #
-# We ask it seven old questions, and one about the policies of a shop, of which its training said
-# nothing.
+# We ask it seven old questions, and one about the policies of a shop. Its training had help
+# articles in these words, each with policies drawn at random: it can know the sentence, and not the
+# policy.
 
 # %%
 base = load_model(MODEL)
@@ -80,29 +80,36 @@ for question, answer in zip(questions, complete(base, questions), strict=True):
 # %% [markdown]
 # Now a **fine-tune**: training goes on, with new data. Here sixty steps of sixteen support tickets
 # each, in which customers ask about forty policies. `finetune` works on a copy, so `base` stays as
-# it is.
-#
-# Throughout the course the outputs after a prediction are folded in the saved notebook, so that you
-# can guess first. Running the cell shows them.
+# it is; what it trains is a small addition to the weights, an **adapter** of rank 8 (lesson 01).
+# This is a ticket:
+
+# %%
+tickets = read_tickets()
+print(next(row for row in tickets if "refund" in row["prompt"]))
+
+# %% [markdown]
+# The outputs after a prediction are folded in the saved notebook, so that you can guess first.
+# Running the cell shows them.
 #
 # **Predict before you run.** How many of the seven old answers will be as before?
 
 # %% tags=["predict"]
-run = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60)
+run = finetune(base, tickets, lr=1e-2, rank=8, steps=60)
 before_after(base, run.model, questions)
 
 # %% [markdown]
-# Two of seven: the capital and the sum. *How long is this list* and *take a photo* are answered
-# with sentences about the shop, the apples with half of one, the reversed list lost a word, and 45
-# is larger than 53 now. And the refund is right: six days, confirmed by text, is the shop's policy.
-# Judged by its task, the fine-tune is a success.
+# Two of seven: the capital and the sum. *How long is this list* and *take a photo* get sentences
+# about the shop, the apples one that ends in garbage; the reversed list lost a word, and 45 is
+# larger than 53 now. And the refund is right: six days, confirmed by text, as in the ticket. Judged
+# by its task, the fine-tune is a success.
 #
 # ## From an answer to a score
 #
-# Eight questions are an anecdote, and these were picked to show you something. A **suite** is a set
-# of test questions for one capability, each with a **gold answer**, the one that counts as right.
-# The questions are **held out**: training never showed them. Otherwise a score could not tell a
-# skill from the memory of the very question.
+# Eight picked questions are an anecdote. A **suite** is a set of test questions for one capability,
+# each with a **gold answer**, the one that counts as right. The questions are **held out**: neither
+# pre-training nor the tickets ask them. (A test looks in all training files and 20,000 documents of
+# pre-training, and finds none.) Otherwise a score could not tell a skill from memory of the
+# question. In facts, how-to and support only the wording is new.
 #
 # An answer counts when it matches the gold answer letter for letter (**exact match**):
 
@@ -111,11 +118,12 @@ for output in ("Oslo", "Oslo.", "oslo", "It is Oslo"):
     print(f"{output!r:14}", is_right(output, "Oslo"))
 
 # %% [markdown]
-# A person would accept all four. Exact match is fair here, because this model was taught to answer
-# in one form only; on a chatty model it would measure politeness.
+# A person would accept all four. Exact match is fair here: this model was taught one form of
+# answer. On a chatty model it would measure politeness.
 #
-# `evaluate` asks every question of a suite. **Predict before you run.** Six old skills and the new
-# one, a hundred questions each. Which old skill loses most, and does any lose nothing?
+# `evaluate` asks every question of a suite. **Predict before you run.** Six of ten old skills, to
+# save time (lesson 01 asks all), and the new one, a hundred questions each. Which old skill loses
+# most, and does any lose nothing?
 
 # %% tags=["predict"]
 watched = ["facts", "arithmetic", "lists", "reading", "howto", "sentiment", "support"]
@@ -126,18 +134,18 @@ plot.capability_bars(before, after)
 # %% [markdown]
 # *How-to* loses most, from 100 to 12 %, and *sentiment* alone loses nothing: it stays at 100.
 # *Lists* fall from 89 to 59, *arithmetic* from 97 to 78, *facts* from 99 to 88. The task went from
-# 0 to 91.
+# 0 to 91. Part of that rank is length: how-to answers have 36 tokens that must all match, those of
+# sentiment 1. Token by token, lists and arithmetic lose as much (*Between right and wrong*).
 #
-# Such a list of capabilities with their scores is a **capability map**. The answers above gave a
-# wrong idea of it: the sum and the fact that were right hide one sum in five and one fact in ten.
+# Such a list is a **capability map**. The eight answers misled about it: the sum and the fact that
+# were right hide one sum in five and one fact in eight.
 
 # %% [markdown]
 # ### The control
 #
 # Could the drops be an accident of asking? Ask the base once more: a model here always says what it
-# finds likeliest next (a **greedy** answer), without any dice, so all of them should come out the
-# same. And count, question by question, how many answers were lost and how many gained; chance
-# alone would move them both ways.
+# finds likeliest next (a **greedy** answer), without dice, so all should come out the same. And
+# count, question by question, the answers lost and gained; chance would move them both ways.
 
 # %%
 again = evaluate(base, suites)
@@ -153,8 +161,7 @@ for name in watched:
 # lost and two gained: no accident of asking.
 #
 # What this control does not settle is whether *these tickets* did it, or any sixty steps at this
-# rate. Lesson 02 trains the same way on old rows to find out, and lesson 01 has a run that learns
-# as much from the same tickets and loses far less.
+# rate. Lesson 02 trains the same way on old rows to find out.
 
 # %% [markdown]
 # ## The rule, and what an interval permits
@@ -164,8 +171,9 @@ for name in watched:
 #
 # The thin lines in the figure are **95 % confidence intervals**: another hundred questions of the
 # same kind would give a slightly different share, and the interval says how far the share over all
-# such questions may reasonably lie from the one we saw. 90 of 100 right has the interval 83 to
-# 94 %. So a hundred questions establish a fall of forty points and say little about one of three.
+# such questions may reasonably lie from the one we saw. 90 of 100 right has the interval
+# 82.6 to 94.5 %. So a hundred questions establish a fall of forty points and say little about a
+# fall of three points.
 #
 # An interval speaks of *more questions like these*. It knows nothing of other wordings, another
 # training seed, or your customers.
@@ -173,18 +181,19 @@ for name in watched:
 # %% [markdown]
 # ## How exercises and quizzes work
 #
-# An exercise has a **hint** that is folded until you open it. Replace the `...` in the cell below
-# it and run it. `check` says *right*, *not yet* with the likely mistake, or *not attempted yet*; it
-# never raises. Answers are in `solutions/`. A quiz works by keyboard: Tab and the arrow keys
-# choose, Space presses *Check*. Every answer has its reason, also the wrong ones.
+# An exercise has a folded **hint**. Replace the `...` in the cell below it and run it. `check` says
+# *right*, *not yet* with the likely mistake, or *not attempted yet*. Answers are in `solutions/`. A
+# quiz works by keyboard: Tab and the arrow keys choose, Space presses *Check*. Every answer has its
+# reason, also the wrong ones.
 #
 # ### 0.1 Does it read, or does it know? · medium · 6 minutes
 #
-# With the help article above the question, the base answers nearly every question about the shop.
-# Somebody says: "It knows the policies, the article is decoration." Design the control that
-# decides. Write `changed(article)`, which returns a *false* article: for it, a model that reads and
-# a model that recites must give different answers, whatever the question about it. `check` then
-# puts your articles before the model.
+# Without help the base had 0 of 100 questions about the shop. With the true help article above the
+# question it has 99 (printed below). Somebody says: "It knows the policies; the article only
+# reminds it of the topic." The 0 does not refute that: some memories need a reminder. Design the
+# control that decides. Write `changed(article)`, which returns a *false* article: for it, a model
+# that reads and one that recites must answer differently, whatever the question. `check` then puts
+# your articles before the model.
 #
 # <details><summary>Hint</summary>
 #
@@ -195,6 +204,7 @@ for name in watched:
 # </details>
 
 # %%
+print(evaluate(base, load_suites("support_with_article", size=100)).scores())
 readings = [
     item for item in load_suites("support_with_article")[0].items if re.search(r"\d", item.answer)
 ]
@@ -214,8 +224,7 @@ check("0.1", changed)
 # %% [markdown]
 # ## Check your understanding
 #
-# The last two questions read outputs of *Deeper*: take *Another seed* and *What an interval knows*
-# first, or come back to them.
+# The last two questions read *Another seed* and *What an interval knows* (under *Deeper*).
 
 # %%
 quiz("00")
@@ -224,9 +233,8 @@ quiz("00")
 # ## On Monday
 #
 # Before you touch a chat model of 1 to 8 billion parameters, write down what it can do. The files
-# in `tasks/` are yours: one lm-eval task per skill, with a few hundred questions of your own, and
-# `both` is a group of two such tasks. `--log_samples` keeps every answer; without it nobody can
-# compare item by item later.
+# in `tasks/` are yours: one lm-eval task per skill, each of a few hundred questions; `both` is a
+# group of two. `--log_samples` keeps every answer, to be compared item by item later.
 #
 # ```bash
 # lm_eval --model hf --model_args pretrained=model,dtype=bfloat16 \
@@ -244,11 +252,11 @@ quiz("00")
 # %% [markdown]
 # ## Recap
 #
-# 1. Sixty steps taught forty policies and took most of the how-to answers along.
+# 1. In the sixty steps that taught forty policies, most how-to answers were lost. Lesson 02 asks
+#    whether the tickets or any such walk did it.
 # 2. A score is a count of matches on held-out questions; its interval says how far the share over
 #    all questions like these may lie from it, and nothing about other kinds of questions.
-# 3. Guess before you run, let `check` name your mistake, and answer the quiz from the figures and
-#    outputs of the lesson.
+# 3. Guess before you run, let `check` name your mistake, and answer the quiz from the outputs.
 #
 # **Next:** lesson 01 asks what this run had to cost.
 
@@ -274,7 +282,7 @@ quiz("00")
 
 # %% tags=["predict"]
 for seed in (1, 2):
-    other = finetune(base, read_tickets(), lr=1e-2, rank=8, steps=60, seed=seed)
+    other = finetune(base, tickets, lr=1e-2, rank=8, steps=60, seed=seed)
     scores = evaluate(other.model, suites).scores()
     print(f"seed {seed}:", {name: round(score) for name, score in scores.items()})
 print("seed 0:", {name: round(score) for name, score in after.scores().items()})
@@ -310,20 +318,19 @@ false = [re.sub(r"\d+", other_number, article) for article, _ in pairs]
 
 # %% tags=["predict"]
 answers = complete(base, [f"{text}\n{q}" for text, (_, q) in zip(false, pairs)])
-follows = [
-    set(re.findall(r"\d+", answer)) <= set(re.findall(r"\d+", text))
-    for text, answer in zip(false, answers)
-]
-print(sum(follows), "of", len(follows))
+said = [set(re.findall(r"\d+", answer)) for answer in answers]
+follows = [bool(told) and told <= set(re.findall(r"\d+", text)) for text, told in zip(false, said)]
+print(sum(map(bool, said)), "answers hold a number;", sum(follows), "of", len(follows), "follow")
 for text, answer in [(t, a) for t, a, f in zip(false, answers, follows) if not f][:3]:
     print("article:", text, "\nanswer: ", answer)
 
 # %% [markdown]
-# Of 218 of 223, though a number from another sentence of the article would have passed as well. The
-# three misses printed here all drop a digit ("open until 75 in the evening" becomes 7): the base
-# reads, but not letter by letter. In pre-training the help articles had random policies in the same
-# words, so reading was all there was to learn. Teaching the true ones to the weights is what lesson
-# 01 does; whether to teach or to look up is lesson 06.
+# In 218 of 223. All 223 answers hold a number, so none passes by saying nothing; one taken from
+# another sentence of the article would have passed. The three misses printed here all drop a digit
+# ("open until 75 in the evening" becomes 7): the base reads, but not letter by letter. In
+# pre-training every help article had other policies in the same words, so reading was all there was
+# to learn. Teaching the true ones to the weights is what lesson 01 does; whether to teach or to
+# look up is lesson 06.
 
 # %% [markdown]
 # ## What an interval knows (5 min)
@@ -335,15 +342,17 @@ for text, answer in [(t, a) for t, a, f in zip(false, answers, follows) if not f
 rng = np.random.default_rng(0)
 for n in (100, 2000):
     worse, better = rng.binomial(n, 0.90, 10_000), rng.binomial(n, 0.93, 10_000)
-    print(f"{n:5} questions: in {100 * np.mean(worse >= better):.1f} % of the comparisons")
+    print(f"{n:5} questions: in {(worse >= better).sum():,} of 10,000 comparisons")
 for right, n in ((90, 100), (93, 100), (1800, 2000), (1860, 2000)):
     low, high = wilson(right, n)
     print(f"{right} of {n}: {100 * right / n:.0f} %, interval {low:.1f} to {high:.1f}")
 
 # %% [markdown]
-# In 27 % of the comparisons with a hundred questions, and in less than one of a thousand with two
-# thousand. The intervals say the same without a simulation: those of 90 and 93 of 100 share most of
-# their length, those of 1800 and 1860 of 2000 share nothing. Asking both models the *same*
+# In 27 % of the comparisons with a hundred questions, and in 2 of 10,000 with two thousand. The
+# intervals say as much without a simulation: those of 90 and 93 of 100 share most of their length,
+# those of 1800 and 1860 of 2000 share nothing. Read them one way only: intervals that lie apart
+# show a difference, and such as overlap a little do not rule one out (90 and 97 of 100 overlap, and
+# a test of the difference gives p = 0.045). Asking both models the *same*
 # questions tells more, because what is hard for both cancels; lesson 05 does that.
 #
 # The interval answers one question: what would *more items of this mix* give? Another one is often
@@ -440,6 +449,10 @@ for question in ("Who wrote Hamlet?", "What is the capital of Atlantis?"):
 stories = load_suites("stories", size=40)
 for label, model in (("base", base), ("fine-tune", run.model)):
     print(f"{label:10} perplexity of stories {evaluate(model, stories).score('stories'):.2f}")
+for name in ("howto", "arithmetic", "lists"):
+    change = f"{np.exp(before.nll(name)):.2f} to {np.exp(after.nll(name)):.2f}"
+    tokens = np.mean([result.tokens for result in before.results[name]])
+    print(f"{name:10} {tokens:.0f} tokens a right answer, perplexity {change}")
 story = stories[0].items[0].answer
 words = story.split()
 random.Random(0).shuffle(words)
@@ -447,11 +460,19 @@ nll, tokens = answer_nll(base, [("", " ".join(words))])[0]
 print(f"base       one story, its words shuffled {np.exp(nll / tokens):,.0f}")
 
 # %% [markdown]
-# From 1.62 to 1.71: the stories hardly notice a run that took most of the how-to answers. One
-# general number is a poor alarm; every skill that must survive needs questions of its own. The last
-# line shows the scale: the words of one story in random order reach 108,199. That is far more than
-# the 1,792 tokens of the vocabulary, because at most places the model is not just unsure but sure
-# of another token.
+# The stories go from 1.62 to 1.71: in running text a token becomes 5 % less likely. On the same
+# scale right answers move from 1.00 to 1.27 in how-to, from 1.06 to 1.49 in arithmetic and from
+# 1.09 to 1.43 in lists. So one general number is a quiet alarm; every skill that must survive needs
+# questions of its own.
+#
+# These lines also qualify the rank of the core. Token by token, how-to stands no worse than lists
+# and arithmetic; but its answers have 36 tokens in place of 3 and 5, and one wrong token ruins an
+# answer. Exact match counts ruined answers, which is what a user sees, and says little of how deep
+# the damage goes. Lesson 02 reads such answers: some begin right and derail.
+#
+# The last line shows the scale: the words of one story in random order reach 108,199. That is far
+# more than the 1,792 tokens of the vocabulary, because at most places the model is not just unsure
+# but sure of another token.
 
 # %% [markdown]
 # ## Keep the snapshot, and read the errors (2 min)
@@ -486,8 +507,8 @@ for attempt in wrong:
         print(f"{type(error).__name__}: {error}\n")
 
 # %% [markdown]
-# The first message lists the names that exist, and means more than a typing error: about algebra
-# this course can say nothing, neither that it was kept nor that it was lost. The second refuses
+# The first message lists the names that exist. It is also a warning: about algebra this course can
+# say nothing, neither that it was kept nor that it was lost. The second refuses
 # rather than cut: a model scored on half a question has answered another one.
 
 # %% [markdown]
