@@ -280,7 +280,9 @@ def as_snapshot(entry: Entry, skip: int = 0) -> Snapshot:
     results = {}
     for suite in load_suites(tuple(entry.right), size=board.ALL_ITEMS):
         pairs = list(zip(suite.items, entry.right[suite.name], strict=True))[skip:]
-        results[suite.name] = [ItemResult(item, "", right, 0.0, 1) for item, right in pairs]
+        results[suite.name] = [
+            ItemResult(item, "(not kept)", right, 0.0, 1) for item, right in pairs
+        ]
     return Snapshot(results)
 
 
