@@ -4,8 +4,7 @@
 # {{badge}}
 #
 # Most of what a fine-tune will lose is settled before any training: by what must survive, by who
-# reaches it, and by its data. Here a brief says what must survive, a search and a fine-tune stand
-# behind the same door, and runs with old data are judged by the brief.
+# reaches it, and by its data. Here a brief and a door settle it.
 #
 # **Time** core 20 minutes, with *Deeper* 105 · computing 60 s, of which the core 25 s · **You
 # need** lesson 01; lesson 05 helps
@@ -91,12 +90,12 @@ for question in ("When will I get my money back?", "Can you show me how to light
 # ## One door for both
 #
 # Serving engines switch an adapter on request by request, and a search can be skipped. So let the
-# same **door** stand before both: what scores below a **floor** goes to the base as it is.
+# same **door** stand before both: what scores at or below a **floor** goes to the base.
 #
 # A floor is chosen on items that nothing is scored on. Runs are scored on the first hundred items
 # of each suite, so we take the other six hundred: the highest floor, in half
-# steps, that turns away at most one customer in a hundred. (A door on our customers' mark,
-# *Customer:*, would be perfect: 0 points. The floor is for requests without one.)
+# steps, that turns away at most one customer in a hundred. (A door on the mark *Customer:* would
+# be perfect: 0 points. The floor is for requests without one.)
 
 # %%
 suites = load_suites(["support", *OLD], size=700)
@@ -104,6 +103,8 @@ scores = best_scores(index, suites)
 floor = choose_floor(scores["support"][100:], turned_away=1)
 through = {name: round(let_in(row[100:], floor)) for name, row in scores.items()}
 print(f"floor {floor:g}; percent let in: {through}")
+again = [choose_floor(scores["support"][part]) for part in (slice(100), slice(400, 700))]
+print("the floor on the scored items, and on the last three hundred:", again)
 
 # %% [markdown]
 # **Predict before you run.** Without a door the fine-tune costs the average old request some 45
@@ -127,27 +128,29 @@ for name, found in (("fine-tune", adapters), ("search", [search])):
 pandas.DataFrame(table).T
 
 # %% [markdown]
-# The door takes the fine-tune from 41.5-50.3 points to 4.5-6.2 and the search from 14.9 to 2.4; the
-# fine-tune's worst skill, how-to, goes from 80-99 lost points to 4-9. Neither pays with a right
-# answer, while customers speak like the tickets. (Floor 0 has 44.4, not everyone's 45.5:
-# requests that share no word with an article stay out.) **What protected the old skills was the
-# door.** Give both routes the same one before you compare them.
+# The door takes the fine-tune from 41.5-50.3 points to 4.5-6.2 and the search from 14.9 to 2.4;
+# how-to, at first the fine-tune's worst skill, goes from 80-99 lost points to 4-9. Customers are
+# answered as before, while they speak like the tickets. **What protected the old skills was the
+# door.**
 #
-# It does not protect all. Word problems still lose 20 to 23 points with the fine-tune and 10 with
-# the search, where the brief allows five: long questions collect many words, and half of
-# these get in. With the fine-tune how-to breaks its margin of three as well.
+# It does not protect all. Word problems, now the worst skill, lose 20 to 23 points with the
+# fine-tune and 10 with the search, where the brief allows five. Long questions collect many words,
+# and half of these get in. The fine-tune's how-to breaks its margin of three as well.
+# (*Margins broken* reads means of a hundred items where the brief asks for 297 to 761: a sign and
+# no verdict.)
 #
-# We tried to break this. On the scored items, or the last three hundred, the floor is the same.
-# With the articles alone it breaks: every floor turns away a tenth of the customers or more. And
-# customers with words of their own do: of forty 33 pass, of forty who avoid the shop's words
-# 9, and behind the door both routes answer half of the first forty (*Deeper*).
+# We tried to break this. On other items the floor is the same. With the articles alone it breaks:
+# every floor turns away a tenth of the customers or more. So it does for customers with words of
+# their own: of forty 33 pass, of forty who avoid the shop's words 9, and behind the door both
+# routes answer half of the first forty.
 #
 # ## When a policy changes
 #
-# Then sixteen policies change overnight. The articles are rewritten; the weights stay.
+# Sixteen policies change overnight. The articles are rewritten; the weights stay, so the fine-tune
+# cannot know the new ones.
 #
-# **Predict before you run.** What share of 31 questions about them will the fine-tune answer with
-# the new policy, and what share with the old one?
+# **Predict before you run.** Of 31 questions about them, what share will the fine-tune answer with
+# the old policy, and the search with the new one?
 
 # %% tags=["predict"]
 asked = load_suites("support", size=60)[0]
@@ -159,13 +162,14 @@ pandas.DataFrame({
 }).T.round(0).add_suffix(" (%)")  # fmt: skip
 
 # %% [markdown]
-# None with the new one, 90 % with the old one; the search answers 97 % with the new one.
+# 90 % with the old policy, and the search 97 % with the new one.
 #
 # ## If everybody gets the fine-tune
 #
 # Where there can be no door, because a manner is trained and not a fact, old rows go into the data.
-# These stored runs mix some in and take so many more steps that each ticket is seen as often.
-# *Lower rate* has 3e-3 in place of 1e-2, and twice the steps.
+# Ours come from the templates of the old skills' tests; rows from elsewhere may hold less. These
+# stored runs mix some in and take so many more steps that each ticket is seen as often. *Lower
+# rate* has 3e-3 in place of 1e-2, and twice the steps. Two columns put each run behind the door.
 
 # %%
 shown = [("plain", 0), ("replay", 0.10), ("replay", 0.25), ("replay", 0.50)]
@@ -174,20 +178,27 @@ table = {}
 for method, strength in shown:
     found = board.pick(runs, method, strength)
     share = f", {strength:.0%} old rows" if "replay" in method else ""
-    table[method + share] = reading(brief, unchanged, found) | {"steps": found[0].steps}
+    inside = reading(brief, unchanged, [behind_door(unchanged, x, scores, floor) for x in found])
+    there = {
+        f"with a door: {name}": inside[name] for name in ("lost, by traffic", "margins broken")
+    }
+    table[method + share] = reading(brief, unchanged, found) | there | {"steps": found[0].steps}
 pandas.DataFrame(table).T
 
 # %% [markdown]
-# Support is one to eight points lower with fifty percent than with twenty-five, so part of what
-# fifty save may be less learning. By a mean over skills they buy little: 5.3 lost points against
-# 5.9. By the brief, how-to goes from 11, 14 and 13 to 5, 7 and 1: fewer on every seed, still
-# beyond its margin of three on two. Fifty percent *with* the lower rate bring it to 1, 2
-# and 0, for four times the plain steps; the rate alone leaves 39 to 47. Then only lists, with 3 to
-# 7, exceed their margin of four.
+# From a quarter of old rows to half of them, how-to goes from 11, 14 and 13 lost points to 5, 7 and
+# 1, still beyond its margin of three on two seeds. (Support is lower too, so part of that may be
+# less learning.) Fifty percent *with* the lower rate bring it to 1, 2 and 0, for four times the
+# plain steps; the rate alone leaves 39 to 47. Then only lists, with 3 to 7, exceed their margin of
+# four.
 #
-# **The rule.** What changes belongs into articles, what stays may go into weights. Put a door
-# before either, and choose it on other items. Whoever must do without a door mixes in old rows at a
-# low rate, and reads the result skill by skill.
+# The door does not merely rescue a rough rate. It takes the lower rate from 20.4-22.8 points to
+# 0.9-2.4 without an old row, about what half of old rows at this rate lose without a door. With
+# both, no margin is broken.
+#
+# **The rule.** What changes belongs in articles, what stays may go into weights. Put a door before
+# either, and choose it on other items. Train at a low rate. Whoever must do without a door mixes in
+# old rows, and reads the result skill by skill.
 
 # %% [markdown]
 # ## Exercise 6.1 · What is wrong with this report? · medium · 6 minutes
@@ -225,15 +236,14 @@ quiz("06")
 # %% [markdown]
 # ## On Monday
 #
-# For a 1-8B chat model: write the brief, then try a search with your own index before any training.
-# If you train, start with a quarter of old rows (the toy needed half) and LoRA at 1e-4, r = 16 on
-# all linear layers (habits, to be swept; Schulman 2025 finds LoRA's rate about ten times that of
-# full fine-tuning). Bethune et al. (2025, arXiv 2502.06042) needed one percent of *pre-training
-# data*; that is loss on running text. Leave the adapter unmerged and let the door choose, request
-# by request; vLLM does so with `--enable-lora`.
+# For a 1-8B chat model: write the brief, then try a search before any training, with customers'
+# questions in its index (ours had 66 % without them, not 99). If you train, start with a quarter of
+# old rows (the toy needed half) and LoRA at 1e-4, r = 16 on all linear layers (habits, to be
+# swept). Bethune et al. (2025, arXiv 2502.06042) needed one percent of *pre-training data*. Leave
+# the adapter unmerged and let the door choose; vLLM switches by request with `--enable-lora`.
 #
 # ```python
-# import torch
+# import bm25s, torch
 # from datasets import concatenate_datasets, load_dataset
 # from peft import AutoPeftModelForCausalLM, LoraConfig
 # from transformers import AutoTokenizer
@@ -255,25 +265,27 @@ quiz("06")
 # chats = [[{"role": "user", "content": text}] for text in asked]
 # batch = reader.apply_chat_template(chats, add_generation_prompt=True, padding=True,
 #                                    return_dict=True, return_tensors="pt")
-# door = ["default", "__base__"]  # by each request's BM25 score: the adapter, or the base
+# index = bm25s.BM25()  # what was asked, and the answer, which here stands for an article
+# index.index(bm25s.tokenize([f"{q['content']} {a['content']}" for q, a in new["messages"]]))
+# scores = index.retrieve(bm25s.tokenize(asked), k=1).scores[:, 0]
+# floor = 1.0  # yours: the highest that turns away 1 % of customers kept aside
+# door = ["default" if score > floor else "__base__" for score in scores]
 # written = model.generate(**batch, adapter_names=door, max_new_tokens=20)
 # ```
 #
 # Cost: a quarter of old rows is a third more steps. The adapter of an 8B model at r = 16 has 42
 # million parameters, 84 MB in bfloat16. An article of 300 tokens takes 2 × 8e9 × 300 ≈ 5e12
-# operations a request. **Do not copy** 1e-2, sixty steps, or a floor of 3: scores depend on the
-# index.
+# operations a request. **Do not copy** 1e-2, sixty steps, or a floor of 3.
 
 # %% [markdown]
 # ## Recap
 #
 # 1. A brief makes margins of what users would feel. By it a run with a good average can fail.
-# 2. A door before the route saves most, whichever route it is: 45 lost points become 5, and 15
-#    become 2. Choose its floor on other items, try words that no ticket uses, and read what gets
-#    through skill by skill.
+# 2. Of what needs no retraining a door saves most: 45 lost points become 5, and 15 become 2; a
+#    gentle run's 22 become 1.5. Choose its floor on other items, try words that no ticket uses, and
+#    read what gets through skill by skill.
 # 3. A search knows a changed policy at once; a fine-tune repeats the old one. Where everybody gets
-#    the fine-tune, half of old rows at a low rate lost 1.0 to 1.3 points, at an equal target, and
-#    still broke the margin of lists.
+#    the fine-tune, half of old rows at a low rate lost 1.0 to 1.3 points.
 
 # %% [markdown]
 # # Deeper
@@ -308,6 +320,8 @@ from helpers.scope.needs import RULE, BadBrief, Need
 from helpers.widgets.brief import BriefForm
 
 print(RULE)
+for need in EXAMPLE:
+    print(f"{need.capability:12} {need.traffic:4g} %  at 5: {need.at_5:9} at 15: {need.at_15}")
 
 # %% [markdown]
 # Like any such rule it is a convention. Its worth is that it cannot be bent for a result, because
@@ -315,7 +329,8 @@ print(RULE)
 # 1, at 5. They do not leave *there*, so rule 2 does not move it. Users who shrug at 5 and leave at
 # 15 set a margin of 5, and rule 2 makes it 3.
 #
-# The form opens with the shop's answers. Change what you like; the table below follows.
+# The form opens with the shop's answers, which are printed above. Change what you like; the table
+# below follows.
 #
 # **Predict before you run.** Two capabilities get a margin of three although users merely notice
 # five lost points. Which, and by which rule?
@@ -363,17 +378,18 @@ for level, more in ((95, {}), (85, {"at_5": "leave", "at_15": "notice"})):
 # %% [markdown]
 # ## Who gets through the door (8 min)
 #
-# The core's door lets in half of the word problems, half of the reading and all of the sentiment. A
-# BM25 score is a sum over the words of a question, so a long question scores more by chance alone.
-# Divide by the root of the number of words, choose the floor by the same rule on the same six
-# hundred items, and read both doors by the brief. The third door knows the articles but none of the
-# tickets' questions.
+# (In the core's figure floor 0 has 44.4 points where everyone had 45.5: a request that shares no
+# word with an article scores 0 and stays out.) The core's door lets in half of the word problems,
+# half of the reading and all of the sentiment. A BM25 score is a sum over the words of a question,
+# so a long question scores more by chance alone. Divide by the root of the number of words, choose
+# the floor by the same rule on the same six hundred items, and read both doors by the brief. The
+# third door knows the articles but none of the tickets' questions.
 
 # %%
-tenths = [step / 20 for step in range(80)]
+twentieths = [step / 20 for step in range(80)]
 doors = {"core": scores, "by length": best_scores(index, suites, by_length=True)}
 for name, door in doors.items():
-    at = choose_floor(door["support"][100:], floors=tenths if name == "by length" else [floor])
+    at = choose_floor(door["support"][100:], floors=twentieths if name == "by length" else [floor])
     inside = [behind_door(unchanged, run, door, at) for run in adapters]
     entered = {skill: round(let_in(door[skill][100:], at)) for skill in OLD}
     print(f"{name}: floor {at:g}, let in {entered}")
@@ -424,19 +440,21 @@ for kind in strangers.KINDS:
 # 33 and 9 of forty. Of the near ones the fine-tune answers 45 to 52.5 % rightly behind the door
 # (three seeds) and the search 55, where the core counted 85 to 92 and 99; of the far ones 2.5 and
 # 5. The door's part in that is small: without it the near ones come to 47.5 to 57.5 % and 57.5, so
-# neither route reads them well. The two fail differently. Behind the door the fine-tune tells 20 to
-# 25 % of the near ones *another* policy of the shop, the search 2.5.
+# neither route reads them well. On the near ones the two fail differently: behind the door the
+# fine-tune tells 20 to 25 % of them *another* policy of the shop, the search 2.5. On the far ones
+# they fail alike, with 5 to 12.5 and 7.5 %.
 #
-# It is the words. Of the core's hundred customers thirty share no four in a row with a ticket
-# either, and the fine-tune answers 87 to 100 % of these; openers such as *sorry* apart, they use no
-# word that no ticket has. Of the near questions with at most one such word it answers 12 or 13 of
-# 15, nearly as in the core; of those with more, 7 to 10 of 25.
+# It is the words (counted on the stored answers). Of the core's hundred customers thirty share no
+# four in a row with a ticket either, and the fine-tune answers 87 to 100 % of these; openers such
+# as *sorry* apart, they use no word that no ticket has. Of the near questions with at most one such
+# word it answers 12 or 13 of 15, nearly as in the core; of those with more, 7 to 10 of 25.
 #
 # Nor does another floor help. Chosen by the rule on the near ones it is 1.5, and behind that the
-# fine-tune costs the average old request 29.8 to 35.1 points. On the far ones no floor will do:
-# five of forty share no word with any article. The mark *Customer:* lets all of them in, and the
-# routes answer them no better for it. So have somebody write your test questions who has not read
-# the tickets. How much of this a larger model mends, which knows synonyms, the toy cannot say.
+# fine-tune costs the average old request 29.8 to 35.1 points (stored runs). On the far ones no
+# floor will do: five of forty share no word with any article. The mark *Customer:* lets all of them
+# in, and the routes answer them no better for it. So have somebody write your test questions who
+# has not read the tickets. How much of this a larger model mends, which knows synonyms, the toy
+# cannot say.
 
 # %% [markdown]
 # ## When nothing matches (5 min)
@@ -448,14 +466,16 @@ for kind in strangers.KINDS:
 strict = retrieval.HelpIndex(retrieval.shop_articles(), floor=floor)
 for question in ("Can I pay with bitcoin?", "How do I make tea?", "My parcel came with a dent."):
     (loose,), (tight,) = (retrieval.answer(base, i, [question]) for i in (index, strict))
-    print(f"{question}\n  no floor:  {loose.text}\n  the floor: {tight.text}")
+    best = index.find(question, k=1)
+    print(f"{question}  (BM25 {best[0].score if best else 0:.3f})")
+    print(f"  no floor:  {loose.text}\n  the floor: {tight.text}")
     print(f"  passed on to the base: {routes.closed_book(base)(question)}")
 
 # %% [markdown]
 # Without a floor somebody who asks about bitcoin is offered instalments; with it nothing is
 # promised. Passed on to the base, the tea is answered well, and bitcoin with *chlorine*. Below the
 # floor stand two kinds of requests that it does not tell apart: those that the base can answer, and
-# those that nobody can. And the dent just passes the floor of 3 (it scores 3.001), with the article
+# those that nobody can. And the dent just passes the floor of 3, with 3.001 and the article
 # about lost parcels: a score says that words match, and not that they are the right ones. A list of
 # such questions belongs in the audit.
 #
@@ -478,24 +498,25 @@ for names in (["default", "default"], ["default", "__base__"]):
 # %% [markdown]
 # In the second batch the refund goes through the adapter and the egg does not: the same weights in
 # memory, two behaviours. So both routes can have a door. What does an answer take that goes through
-# it? We time the fine-tune merged and unmerged, and the search, question by question in turns:
+# it? We time the fine-tune merged and unmerged, and the search, six questions in turns:
 
 # %%
 from helpers.mechanics.loss import merged
 
-ways = {
+timed = {
     "merged": routes.closed_book(merged(tuned)),
     "unmerged": routes.closed_book(tuned),
     "search": routes.open_book(base, index),
 }
-seconds = routes.seconds_per_answer(ways, routes.questions_of(asked)[:6], rounds=2)
+seconds = routes.seconds_per_answer(timed, routes.questions_of(asked)[:6], rounds=4)
 print({name: f"{took / seconds['merged']:.1f} times" for name, took in seconds.items()})
 
 # %% [markdown]
-# On six questions and on our machine the unmerged adapter took 1.3 times as long as the merged one,
-# since every adapted layer multiplies by two thin matrices more. The search took as long as the
-# merged one, although it has more to read: a prompt is read in one pass, while an answer is written
-# token by token. Yours will differ somewhat.
+# This is one measurement, and timings move with whatever else a machine does. Of eight on ours,
+# some beside other work, the unmerged adapter took 1.2 to 1.6 times as long as the merged one, and
+# the search 1.0 to 1.4 times. What held in all eight is that unmerged is slower, since every
+# adapted layer multiplies by two thin matrices more. The search has more to read, which costs
+# little here: a prompt is read in one pass, while an answer is written token by token.
 #
 # ## What the audit says (5 min)
 #
@@ -562,7 +583,8 @@ print(len(leaks.without_overlap([*old, *taken], few)), "rows are left, of", len(
 #
 # Write `mix_in(tickets, replay, held_out, share)`. It returns a list of rows: all of the tickets,
 # and so many old rows that `share` of the *result* is old (rounded to whole rows). No old row may
-# come twice, and none may ask what one of the `held_out` prompts asks, in whatever format:
+# come twice, and none may ask what one of the `held_out` prompts asks (a list of prompts, where
+# `add_replay` above takes suites), in whatever format:
 # `question_of(prompt)` takes the format off. **The old rows come sorted by skill**, as files do,
 # and what is drawn should hold some of every skill. Where a share is wanted and no old row is left,
 # raise a `ValueError`. There are always enough rows otherwise.
@@ -622,8 +644,9 @@ print("one family:", [others_right(run) for run in one.values()])
 #
 # ### Exercise 6.3 · Which run decides? · medium · 6 minutes
 #
-# Something else came with the problems: old rows of *some* kind. Name the stored run that shares
-# everything with these but the worked problems, as `control = (method, strength)`, one of
+# These runs differ from the plain ones in two things: a quarter of their rows are no tickets, and
+# what these rows hold are worked problems. Name the stored run that shares the first and not the
+# second, as `control = (method, strength)`, one of
 #
 # `("plain", 0)` · `("families", 5)` · `("worked steps", 0.25)` · `("replay", 0.25)` · `("replay, no
 # problems", 0.25)` · `("self replay", 0.25)`
@@ -649,11 +672,15 @@ check("6.3", (control, control_right))
 print("old rows without a word problem:", found)
 
 # %% [markdown]
+# <details><summary>What the control says (open it after your answer)</summary>
+#
 # The control has 71 to 93 %: on two of three seeds old rows without a single word problem do better
 # than worked problems of one family. On average 63 % become 85, and 87 with one family. So most of
 # what came back needs no worked step, only old rows of other kinds. These old rows hold how-to
-# better as well: it loses 15 to 19 points, with one family 62 to 82. That steps add something on a
-# bad seed, such as the third, is not ruled out.
+# better as well: it loses 15 to 19 points, with one family 62 to 82 (stored runs). That steps add
+# something on a bad seed, such as the third, is not ruled out.
+#
+# </details>
 #
 # ## When there is no old data (7 min)
 #
@@ -724,23 +751,24 @@ print(f"the run reads {trained:,.0f} tokens; an article adds {extra:.1f} to a re
 from helpers.scope.compare import span
 
 costs = {}
-for name, found in (("search", [search]), ("fine-tune", adapters)):
+priced = [(stored.SEARCH, 0), ("plain", 0), ("lower rate", 3e-3), ("self replay", 0.10)]
+priced += [(name, share) for name in ("replay", "replay, lower rate") for share in (0.25, 0.50)]
+for method, strength in priced:
+    found = board.pick(runs, method, strength)
     inside = [behind_door(unchanged, run, scores, floor) for run in found]
-    lost = [brief.weighted(points_lost(unchanged, run)) for run in inside]
-    more = round(extra) if name == "search" else 0
-    costs[f"{name}, with a door"] = (span(lost, 1), 0, found[0].steps, more)
-for method, share in (("plain", 0), ("replay", 0.25), ("replay", 0.50), ("self replay", 0.10),
-                      ("replay, lower rate", 0.50)):  # fmt: skip
-    found = board.pick(runs, method, share)
-    lost = [brief.weighted(points_lost(unchanged, run)) for run in found]
-    rows = replay.extra_rows(len(tickets), share)
-    costs[f"{method}, {share:.0%}"] = (span(lost, 1), rows, found[0].steps, 0)
-columns = ["old requests: points lost", "rows added", "steps", "more tokens per answer"]
+    lost = [span([brief.weighted(points_lost(unchanged, run)) for run in group], 1)
+            for group in (found, inside)]  # fmt: skip
+    share = strength if "replay" in method else 0
+    rows, more = replay.extra_rows(len(tickets), share), round(extra) * (method == stored.SEARCH)
+    costs[method + (f", {share:.0%}" if share else "")] = (*lost, rows, found[0].steps, more)
+columns = ["points lost", "with a door", "rows added", "steps", "more tokens per answer"]
 pandas.DataFrame.from_dict(costs, orient="index", columns=columns)
 
 # %% [markdown]
-# A door costs no row and no step, and loses fewer points than a quarter of old rows. Half of old
-# rows lose about as many as the fine-tune behind its door; with the lower rate they lose fewest,
+# A door costs no row and no step, and takes most of the loss off every line. It alone, 4.5 to 6.2,
+# loses less than a quarter of old rows at the higher rate, and more than a quarter at the lower one
+# (3.0 to 4.1). With the lower rate and no old row it comes to 0.9 to 2.4 for twice the steps.
+# Without a door half of old rows at the lower rate lose fewest,
 # 1.0 to 1.3, for four times the steps of the plain run. Add the labour: a search wants articles
 # that are kept up to date, a fine-tune new tickets whenever a policy changes, and replay old data
 # that is checked for leaks.
@@ -790,5 +818,6 @@ check("6.4", requests)
 # - Chung et al. (2022), *Scaling instruction-finetuned language models*, arXiv 2210.11416, for the
 #   nine data sets with worked steps.
 # - Kaplan et al. (2020), *Scaling laws for neural language models*, arXiv 2001.08361, for the cost
-#   of a token in training. Schulman (2025), *LoRA without regret*, for its rate.
+#   of a token in training. Schulman (2025), *LoRA without regret*: LoRA's rate is about
+#   ten times that of full fine-tuning.
 # - The glossary of the course: `docs/GLOSSARY.md`.

@@ -159,6 +159,34 @@ def test_another_measure_is_another_door_and_no_free_one(
     assert means[1] > means[0]
 
 
+def test_the_door_does_more_than_rescue_a_rough_rate(brief, unchanged, runs, scores):
+    """A gentle run without an old row, and every run with old rows, behind the same door."""
+
+    def both(method, strength):
+        found = board.pick(runs, method, strength)
+        inside = [behind_door(unchanged, run, scores, 3) for run in found]
+        rows = [reading(brief, unchanged, group) for group in (found, inside)]
+        assert [run.target for run in inside] == [run.target for run in found]
+        return [row["lost, by traffic"] for row in rows], rows[1]["margins broken"]
+
+    assert both("lower rate", 3e-3) == (["20.4 to 22.8", "0.9 to 2.4"], "reasoning")
+    assert both("replay, lower rate", 0.25) == (["3.0 to 4.1", "0.2 to 0.7"], "none")
+    assert both("replay, lower rate", 0.50) == (["1.0 to 1.3", "0.1 to 0.3"], "none")
+    gentle = board.pick(runs, "lower rate", 3e-3)
+    inside = [behind_door(unchanged, run, scores, 3) for run in gentle]
+    means = [fmean(brief.weighted(points_lost(unchanged, run)) for run in group)
+             for group in (gentle, inside)]  # fmt: skip
+    assert [f"{mean:.1f}" for mean in means] == ["21.6", "1.5"]
+    for method, strength in (("replay", 0.10), ("replay", 0.25), ("replay", 0.50),
+                             ("self replay", 0.10)):  # fmt: skip
+        found = board.pick(runs, method, strength)
+        was, now = (
+            fmean(brief.weighted(points_lost(unchanged, run)) for run in group)
+            for group in (found, [behind_door(unchanged, run, scores, 3) for run in found])
+        )
+        assert now < was / 3, (method, strength)
+
+
 def test_without_the_tickets_questions_there_is_no_floor(suites):
     bare = best_scores(HelpIndex(shop_articles(())), suites[:1])["support"]
     with pytest.raises(ValueError, match=r"even 0 turns away 10 % of the customers"):

@@ -47,5 +47,5 @@ def doors(roads: Mapping[str, Sequence[Sequence[Behind]]], chosen: float) -> Pic
         ax.legend(loc=place, edgecolor="none", framealpha=1, fontsize=FONT_SIZE)
     left.annotate("chosen ", (chosen, 2), ha="right", fontsize=FONT_SIZE)
     left.set_ylabel("new questions right (%)")
-    right.set_ylabel("points lost by old skills")
+    right.set_ylabel("points lost (by traffic, and by the worst skill)")
     return finish(figure, f"Two panels over the floor of a door. {'; '.join(told)}.")
