@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .decoding import Prefix, TokenIds, encode_pair, follow, nll_after, read, write
+from .fingerprint import weights_of
 from .models import context_length, evaluation_mode
 from .snapshots import ItemResult, Snapshot
 from .suites import Item, Suite
@@ -53,7 +54,7 @@ def evaluate(
         "decoding": "greedy",
         "context_length": context_length(model),
     }
-    return Snapshot(results, settings)
+    return Snapshot(results, settings, weights_of(model))
 
 
 def is_right(answer: str, gold: str, extract: str | None = None) -> bool:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from .fingerprint import OtherModel, digest
+from .fingerprint import Origin, OtherModel, digest, file_digests, folder_digest
 from .paths import DATA
 
 logging.disable_progress_bar()  # the bars of transformers would be saved into the notebook
@@ -32,7 +32,8 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
 
     Returns:
         The model in evaluation mode and float32. Its tokenizer is at `model.tokenizer` and has
-        a padding token. An adapter is loaded onto its base, which `base_view` then shows.
+        a padding token. An adapter is loaded onto its base, which `base_view` then shows. Of a
+        folder's model, `model.origin` has the digests of the files it was read from.
 
     Raises:
         ModelNotFound: the folder holds no model, or the hub could not be reached.
@@ -53,6 +54,8 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
     model.config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.tokenizer = tokenizer
+    if Path(source).is_dir():
+        model.origin = Origin({"base": folder_digest(file_digests(source))}, digest(model))
     return model.eval()
 
 
@@ -78,6 +81,10 @@ def _load_adapted(folder: Path) -> PeftModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelNotFound(_advice(folder, error)) from error
     adapted.tokenizer = base.tokenizer
+    below = getattr(base, "origin", None)
+    if below is not None:
+        weights = {**below.weights, "adapter": folder_digest(file_digests(folder))}
+        adapted.origin = Origin(weights, digest(adapted))
     return adapted
 
 

@@ -56,10 +56,13 @@ class Snapshot:
     Attributes:
         results: per suite, one result an item, in the order of the suite.
         settings: how they were obtained; snapshots with other settings cannot be compared.
+        weights: digests of the files that the model was read from, see `fingerprint.weights_of`;
+            empty for a model that is only in memory.
     """
 
     results: dict[str, list[ItemResult]]
     settings: dict[str, object] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def is_text(self, name: str) -> bool:
         """Whether the suite is running text, scored by perplexity."""
@@ -198,6 +201,7 @@ class Snapshot:
             },
             "config": dict(self.settings),
             "task_hashes": hashes,
+            "weights": dict(self.weights),
         }
         path = folder / f"results_{stamp}.json"
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -220,7 +224,7 @@ class Snapshot:
             text = (Path(folder) / f"samples_{task}_{stamp}.jsonl").read_text(encoding="utf-8")
             rows = [_result(json.loads(line)) for line in text.split("\n") if line]
             results[task.removeprefix("pocket_")] = rows
-        return cls(results, report["config"])
+        return cls(results, report["config"], report.get("weights") or {})
 
 
 def task_name(suite: str) -> str:

@@ -6,10 +6,12 @@ Exit codes: 0 ship, 1 block, 2 inconclusive, 3 not comparable, 64 a wrong call o
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import NoReturn
 
+from ..fingerprint import file_digests, folder_digest
 from .capability_map import BadMap, CapabilityMap, example_map
 from .gate import NotComparable, apart, audit
 from .planning import plan
@@ -41,6 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--report", type=Path, nargs="+", action="extend", default=[], metavar="FILE",
         help=f"write a report; the ending says in which form: {', '.join(WRITERS)}",
     )  # fmt: skip
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", metavar="FOLDER",
+        help="base (and adapter) that lm-eval measured as AFTER: their digests go into the report",
+    )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="print how many items the map needs")
     parser.add_argument("--example", action="store_true", help="print a small map to begin with")
     options = parser.parse_args(arguments)
@@ -52,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [str(path) for path in options.report if path.suffix not in WRITERS]
     if unknown:
         parser.error(f"a report ends in {', '.join(WRITERS)}, not as {', '.join(unknown)}")
+    if options.weights and len(options.weights) > 2:
+        parser.error("--weights takes the folder of the base and, after it, that of the adapter")
     try:
         capability_map = CapabilityMap.load(options.map)
         if options.plan:
@@ -64,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         if runs[0].model == runs[1].model:  # then the folders tell them apart
             names = apart(*(str(folder) for folder in (options.before, options.after)))
         report = audit(*runs, capability_map, names=names)
+        if options.weights:
+            report = dataclasses.replace(report, weights=_digests(options.weights))
         for path in options.report:
             save(report, path)
     except NotComparable as error:
@@ -74,6 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
         return MISUSE
     print(report)
     return report.exit_code
+
+
+def _digests(folders: list[Path]) -> dict[str, str]:
+    """Of files that lm-eval's results do not name: whoever gives them says what was measured."""
+    return {
+        part: folder_digest(file_digests(folder))
+        for part, folder in zip(("base", "adapter"), folders, strict=False)
+    }
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ that the items cannot tell. "Not significant" is never called safe.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -103,6 +103,8 @@ class AuditReport:
     Attributes:
         alpha: the map's; `level` is the share of it that this look at this candidate may use.
         looks, candidates: what the map has planned, and paid for.
+        weights: digests of the files that the model after was read from, by part ("base",
+            "adapter"; see `fingerprint.folder_digest`); empty where the run does not say.
     """
 
     rows: tuple[Row, ...]
@@ -111,6 +113,7 @@ class AuditReport:
     after: str
     looks: int = 1
     candidates: int = 1
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def level(self) -> float:
@@ -199,7 +202,7 @@ def audit(
     rows = tuple(one.row(level, power) for one in compared.values())
     chances = (capability_map.looks, capability_map.candidates)
     names = names or apart(_short(before.model), _short(after.model))
-    return AuditReport(rows, capability_map.alpha, *names, *chances)
+    return AuditReport(rows, capability_map.alpha, *names, *chances, weights=after.weights)
 
 
 def apart(before: str, after: str) -> tuple[str, str]:

@@ -91,6 +91,7 @@ def as_json(report: AuditReport) -> str:
         "level": report.level,
         "before": report.before,
         "after": report.after,
+        "weights": dict(report.weights),
         "regressed": [row.category.name for row in report.regressed],
     }
     return json.dumps({**head, "rows": rows}, indent=1, ensure_ascii=False, allow_nan=False)

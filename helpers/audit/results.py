@@ -22,7 +22,8 @@ LOWER = frozenset(
     "nll perplexity word_perplexity byte_perplexity bits_per_byte brier_score ter wer cer".split()
 )
 PARTS = (
-    "results configs versions config n-shot n-samples higher_is_better groups group_subtasks"
+    "results configs versions config n-shot n-samples higher_is_better groups group_subtasks "
+    "weights"
 ).split()
 #: Arguments of the model class that change what it reads, which the hash of a prompt does not show.
 READING = "add_bos_token prefix_token_id truncation enable_thinking chat_template_args".split()
@@ -54,12 +55,15 @@ class Results:
             `<task>.<setting>`, such as `gsm8k.num_fewshot`.
         model: what was measured, which may differ.
         groups: lm-eval's groups of tasks, such as "mmlu", and the tasks at their ends.
+        weights: digests of the files that the model was read from, by part ("base", "adapter");
+            only snapshots know them.
     """
 
     tasks: dict[str, Task]
     settings: dict[str, Any]
     model: str
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def leaves(self, name: str) -> tuple[str, ...]:
         """The tasks that a name stands for: itself, or those of a group; none if it is unknown."""
@@ -93,7 +97,8 @@ def read_results(folder: str | Path) -> Results:
             "beside it. Run lm-eval with --log_samples, and copy all files of the run."
         )
     tasks = {name: _task(name, report, read_lines(file), file.name) for name, file in files.items()}
-    return Results(tasks, _settings(report, tasks), _model(report), _groups(report, tasks))
+    settings, groups = _settings(report, tasks), _groups(report, tasks)
+    return Results(tasks, settings, _model(report), groups, report["weights"])
 
 
 def from_snapshot(snapshot: Snapshot) -> Results:
@@ -109,7 +114,7 @@ def from_snapshot(snapshot: Snapshot) -> Results:
     for name, rows in suites.items():
         samples = ((f"{name}, {r.item.id}", as_sample(number, r)) for number, r in enumerate(rows))
         tasks[name] = _task(name, report, samples, f"The snapshot's {name}")
-    return Results(tasks, _settings(report, tasks), _model(report))
+    return Results(tasks, _settings(report, tasks), _model(report), weights=snapshot.weights)
 
 
 def _task(name: str, report: dict[str, Any], samples: Iterable[Sample], source: str) -> Task:
