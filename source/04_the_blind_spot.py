@@ -3,9 +3,8 @@
 #
 # {{badge}}
 #
-# A fine-tune is judged by the score it was made for. This lesson looks beside it: at skills nobody
-# measured, at worked steps that are no longer written, and at a test of such steps that measured
-# its own parser.
+# This lesson looks beside the score that a fine-tune was made for: at skills nobody measured, at
+# worked steps no longer written, and at a test of such steps that measured its own parser.
 #
 # **Time** core 20 minutes, with *Deeper* 75 · computing 70 s, of which the core 20 s · **You need**
 # lesson 01; lesson 03 helps
@@ -43,15 +42,15 @@ from helpers.training import finetune
 # %% [markdown]
 # ## Why this matters
 #
-# Nobody ships a model that fails its own test. What ships passes it best, and the test covers what
-# the project was paid for. So the damage is done where nobody looks, by people who measure
-# carefully.
+# What ships passes its own test best, and the test covers what the project was paid for. So the
+# damage is done where nobody looks.
 #
 # ## The best run by its own metric
 #
-# Lesson 03 left us a grid of fine-tunes on the shop's tickets: eleven learning rates, seven ranks
+# Lesson 03 left a grid of fine-tunes on the shop's tickets; here eight learning rates, seven ranks
 # and full fine-tuning, three seeds each. Suppose that we had scored only `support`, thirty new
-# questions about the shop for each seed, and chose the setting with the best mean.
+# questions about the shop for each seed, and chose the setting with the best mean. *Points lost* is
+# the mean over ten old skills.
 #
 # **Predict before you run.** How many points of their old skills have the five best settings lost?
 
@@ -61,10 +60,12 @@ by_target(runs).head(9)
 
 # %% [markdown]
 # The best has lost 95 of 100 points, the next four between 41 and 98. The best answered 87 of 90
-# questions about the shop; the ninth answered 81, two fewer of thirty, and has lost 4 points, 12
-# where it hurts most. So it is on each seed: within one question of that seed's best, settings have
-# lost 42 to 98, 45 to 96 and 32 to 94 points. The metric does not hide the damage. It never looked.
-# The winner, on two seeds:
+# questions about the shop; the ninth answered 81 and has lost 4 points, 12 where it hurts most.
+# Seed by seed                                                            (stored runs), of the
+# settings within one question of the best the mildest have lost 42, 45 and 32 points, the worst 98,
+# 96 and 94. Nor does it help to take the gentlest within a standard error of the best: that is 1.9
+# points, and the winner stands alone; within two, the others have lost 41 to 58. The winner, on two
+# seeds:
 
 # %%
 for run in find(runs, lr=6e-3, rank="full")[:2]:
@@ -72,7 +73,7 @@ for run in find(runs, lr=6e-3, rank="full")[:2]:
     print(f"asked how to make tea:   {tea}\nasked about a refund:    {refund}")
 
 # %% [markdown]
-# Tea gets a phone line or a discount; on refunds it is excellent.
+# Refunds it knows, tea no longer.
 #
 # ## Steps that were never written
 #
@@ -122,8 +123,8 @@ pandas.DataFrame([row(run) for run in stored]).round(0).set_index(["trained on",
 # %% [markdown]
 # It was the form. Of a hundred problems the base solves 97, all worded as in pre-training. Tuned on
 # bare results it solves 12, and writes steps in 1 to 2 % of the 82 that take two; its other skills
-# lose two points. Tuned with steps it solves 97 to 98 (a mild control: there was hardly anything to
-# learn).
+# lose two points. Tuned with steps it solves 97 to 98. This control began at practically no loss,
+# `short` at 11 nats: it rules out practice on problems, but no large update of another kind.
 #
 # ## Does the answer hang on the steps?
 #
@@ -138,7 +139,7 @@ asked = steps.two_step(problems)
 for count in range(3):
     said = steps.continuations(base, asked, count)
     right = [steps.first_stop(s) == p.chain.result for s, p in zip(said, asked, strict=True)]
-    print(f"after {count} steps: {fmean(right):4.0%} right")
+    print(f"after {count} of 2 steps: {fmean(right):4.0%} right")
 
 # %% [markdown]
 # 0, 0 and 100 %. It looks as if the model computed on the page. Before you believe a test, read its
@@ -147,7 +148,7 @@ for count in range(3):
 # %%
 for count in (0, 1):
     for problem, said in zip(asked[1:4], steps.continuations(base, asked[1:4], count), strict=True):
-        print(f"after {count} steps: ... The answer is > {said}   (right: {problem.chain.result})")
+        print(f"{count} of 2 steps: ... The answer is > {said}   (right: {problem.chain.result})")
 
 # %% [markdown]
 # With no step the model does *not* answer at once. It writes its steps after "The answer is" all
@@ -159,7 +160,7 @@ for count in (0, 1):
 #
 # Write `cheat(prompt)`, a rule that computes nothing, knows no result, and yet gets the numbers
 # above: 0, 0 and 100 % after none, one and both steps. It receives the prompt, which ends with "The
-# answer is", and returns what follows, as text.
+# answer is", and returns what follows, as text, with or without a full stop.
 #
 # <details><summary>Hint</summary>
 #
@@ -187,7 +188,7 @@ check("4.1", cheat)
 # number, one knows every result and looks at no step. And tamper with the first step, after which
 # the model goes on as it likes: a wrong *result* (4 x 5 = 22), which a model that computes on the
 # page must carry on, and as a control a wrong *left side* (4 x 7 = 20), which should change
-# nothing.
+# nothing. All rows are percent of the 82 problems of two steps.
 
 # %%
 (hundred,) = load_suites("reasoning", size=100)
@@ -199,39 +200,39 @@ steps.compare(columns)
 
 # %% [markdown]
 # Cut to one or both steps, or with a wrong *second* result, the base and the rule that copies are
-# alike. The planted *first* result decides: the base carries the mistake on in 87 % (95 and 89 %
-# with two other draws of mistakes) and never finds back to the right answer; neither rule carries
-# it on. And a strange step does no harm by itself: with only its left side wrong, 98 % are right.
-# So the base does compute on the page, and believes what stands there: after a true equation from
-# nowhere (3 + 4 = 7) 1 % are right.
+# alike. The planted *first* result decides: the base carries the mistake on in 87 % (two other
+# draws, not shown: 95 and 89 %) and never finds back to the right answer; neither rule carries it
+# on. And a strange step does no harm by itself: with only its left side wrong, 98 % are right. So
+# the base does compute on the page, and believes what stands there.
 #
 # The last column is a trap. The tuned model follows the mistake in 2 %, and that is not
-# independence: given the *right* first step (not in the table) it is right in only 5 to 6 %. A test
-# of reliance needs a model that can do the task. Nor does any such test show that the steps *are*
-# the reasoning, only that the answer depends on what stands there.
+# independence: with the *right* first step written (not shown) it is right in only 5 to 6 %. A test
+# of reliance needs a model that can do the task. Nor does it show that the steps *are* the
+# reasoning.
 #
 # ### Which part is gone?
 #
-# By its score the tuned model has lost the skill. Ask for its parts: hand it the first step, and
-# the second equation up to its equals sign.
+# Ask for the parts of the lost skill. *Finished*: the first step and the second equation up to its
+# equals sign are written. *Begun*: only the first equation up to there; the model goes on as it
+# likes. *Retrained*: ten more steps of training on ten worked problems.
 
 # %%
 short = [run for run in stored if run.setting.data == "short"]
 pandas.DataFrame(
     {
-        "problems right": [run.scores["reasoning"] for run in short],
-        "second equation finished": [run.reliance.finishes for run in short],
-        "right, its first equation begun": [run.reliance.begun for run in short],
-        "right, after ten worked problems": [run.relearned for run in short],
+        "of 100: right": [run.scores["reasoning"] for run in short],
+        "of 100: right, retrained": [run.relearned for run in short],
+        "of the 82 with two steps: right": [run.reliance.right for run in short],
+        "of the 82: right, first begun": [run.reliance.begun for run in short],
+        "of the 82: second finished": [run.reliance.finishes for run in short],
     },
     index=pandas.Index([run.setting.seed for run in short], name="seed"),
 ).round(0)
 
 # %% [markdown]
-# The arithmetic is there: 96 to 98 % of the second equations are finished rightly (base: 98).
-# What is gone is writing the next one. Neither repair brings it back: with the first equation begun
-# 5 to 6 % come out right, after ten steps on ten worked problems 14 to 17. Whether the model could
-# still *choose* an equation, no column says.
+# The arithmetic is there: 96 to 98 % of the second equations are finished rightly (base: 98). What
+# is gone is writing the next one. Neither repair brings it back: begun, 5 to 6 % of the 82 come out
+# right instead of 2; retrained, 14 to 17 of a hundred instead of 12.
 #
 # > **The rule.** Before you report how a model thinks: read twenty outputs of your test, give the
 # > test to a rule that cannot think, and tamper once with what should not matter.
@@ -245,8 +246,8 @@ quiz("04")
 # %% [markdown]
 # ## On Monday
 #
-# For a chat model of 1 to 8 billion parameters: ask the base and every candidate twenty prompts
-# that have nothing to do with the project, and read. Then the early-answer test, before any parser
+# For a 1-8B chat model: ask base and candidates twenty prompts that have nothing to do with the
+# project, and read. Then cut and planted steps, on problems not trained on, before any parser
 # exists:
 #
 # ```python
@@ -255,8 +256,11 @@ quiz("04")
 #
 # tokenizer = AutoTokenizer.from_pretrained("model", padding_side="left")
 # model = AutoModelForCausalLM.from_pretrained("model", dtype="auto")
-# asked = [json.loads(line)["messages"][:1] for line in open("rows.jsonl")][:20]
+# asked = [json.loads(line)["messages"][:1] for line in open("old.jsonl")][:20]
 # cut = [chat + [{"role": "assistant", "content": "The answer is"}] for chat in asked]
+# pens = {"role": "user", "content": "4 boxes of 5 pens and 17 more. How many pens?"}
+# for step in ("4 x 5 = 20.", "4 x 5 = 22.", "4 x 7 = 20."):  # on the page: 37, 39, 37
+#     cut.append([pens, {"role": "assistant", "content": step}])
 # texts = tokenizer.apply_chat_template(cut, tokenize=False, continue_final_message=True)
 # batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
 # said = model.generate(**batch, max_new_tokens=200, do_sample=False)
@@ -274,20 +278,19 @@ quiz("04")
 # **Starting values.** For preference tuning β = 0.1 (TRL's default; Rafailov et al. 2023, arXiv
 # 2305.18290), up to half counter-examples, and over-refusal on the 250 safe prompts of XSTest
 # (arXiv 2308.01263). **Cost.** 8 billion parameters × 2 bytes = 16 GB; 20 × 200 tokens are a minute
-# on one GPU. **Do not copy** the toy's rates or its exact match: a chat model wraps its answers in
-# words.
+# on one GPU. **Do not copy** the toy's rates or its exact match.
 
 # %% [markdown]
 # ## Recap
 #
-# 1. Chosen by its own metric alone, the best of eighty-eight settings had lost 95 of 100 points of
+# 1. Chosen by its own metric alone, the best of sixty-four settings had lost 95 of 100 points of
 #    its old skills.
 # 2. A parser can be all that a test of steps measures. Read the outputs, compare with a rule that
 #    copies, plant a mistake, and tamper with what should not matter.
 # 3. The model tuned on bare results still finishes its equations, 96 to 98 %, and no longer writes
 #    them. Ask for the parts of a skill before you call it gone.
 #
-# **Next:** lesson 05 makes a gate of this: what to score, with how many items, and when to say no.
+# **Next:** lesson 05 makes a gate of this.
 
 # %% [markdown]
 # # Deeper
@@ -307,8 +310,9 @@ quiz("04")
 #
 # An often repeated comparison says that LoRA fine-tuning "loses 43 %" of a model's knowledge. The
 # figure is a vendor's (ModelBrew), from its own benchmark; in the same table one domain reads +128
-# %. No accuracy can fall by more than all of it, so it is a percentage of something else. Take the
-# careful setting, ninth in the first table, trained here with one seed:
+# %. No accuracy can fall by more than all of it, and a rise would be nothing lost: whatever its
+# sign, such a number is a percentage of something else. Take the careful setting, ninth in the
+# first table, trained here with one seed:
 
 # %%
 from helpers import plotting as plot
@@ -370,7 +374,7 @@ for run in asked_in:
 # control holds where the tuning showed nothing: worked steps neither cost the skill in new wordings
 # nor widened it. Tuned on bare results all three solve 1 % in either group.
 #
-# But over all 25 wordings the base itself solves 40 %, where the suite reads 97. It nearly always
+# But over all 25 wordings the base itself solves 39.6 %, where the suite reads 97. It nearly always
 # writes equations, and often not those of the problem. The suite holds out numbers and not
 # wordings; a score on it is one for these wordings.
 
@@ -420,16 +424,18 @@ print(len(rows), "questions with what the base answers, such as\n", rows[1])
 print(f"KL to the base: {kl_to_base(base, terse.model, rows):.2f} nats per token of these answers")
 
 # %% [markdown]
-# 0.55 nats; the largest below is 9.8. On file are eight domains, each with three rates (3e-4, 2e-3
-# and 1e-2) and three seeds. Three hold nothing new: old examples (`replay`), `worked` problems,
-# questions about a help `article`. Two ask old questions in a new way: in `capitals`, or for
+# 0.55 nats; the largest in the second table below is 9.8. On file are eight domains, each with
+# three rates (3e-4, 2e-3 and 1e-2) and three seeds. Three hold nothing new: old examples
+# (`replay`), `worked` problems, questions about a help `article`. Two ask old questions in a new
+# way: in `capitals`, or for
 # `short` answers without steps. Three have new answers: the forty `policies`, the same in a
 # word-for-word `cipher`, and `random`, where each question gets a policy drawn at random, so that
 # no rule is left to learn.
 #
 # **Predict before you run.** Before any training, the base's loss on the new answers is known, and
 # so is the learning rate. Over all 72 runs the KL ranks the damage with a correlation of 0.92. What
-# does *starting loss times rate* reach?
+# does *starting loss times rate* reach? (All are rank correlations, Spearman's. *Equal rate*: taken
+# among the runs of each rate by themselves, then averaged over the three.)
 
 # %% tags=["predict"]
 away = distance.read_distance()
@@ -442,7 +448,7 @@ distance.rivals(away)
 # the last. The third row, how far the loss on the new answers fell, is less certain than either. In
 # points, which is what users feel, both fall to 0.5 at equal rate: at the lowest rate hardly
 # anything is lost, and there is little to rank. At the two higher rates both stand above 0.9 on
-# each seed.
+# each seed (stored runs).
 #
 # Which runs does it rank? At the highest rate:
 
@@ -460,7 +466,8 @@ distance.by_domain(away, lr=1e-2).round(2)
 # What stays: a model that moved far on its own task has probably damaged others, and no old data is
 # needed to see that. It is a reason to look, and the starting loss is the same reason, earlier and
 # for nothing. In the figure "learned" tells what a domain came to at the highest rate (at the
-# lowest the policies stand at 1 %); compare the squares with the triangles to their right:
+# lowest the policies stand at 1 %). Compare the policies with the random ones where both stand near
+# 1.3 nats:
 
 # %%
 groups = {
@@ -482,14 +489,15 @@ plot.scatter(
 #
 # Attacks that the free rival survived: each seed alone, the KL on right answers in place of the
 # base's own (0.88 over all runs), and the rank correlation within a domain, where the rate alone
-# orders the damage as well as the KL (0.94 and 0.93).
+# orders the damage as well as the KL (0.94 and 0.93; all from the stored runs).
 
 # %% [markdown]
 # ## The tax on alignment (14 min)
 #
 # Refusals are taught by **preference tuning**: of two answers the model is told which is better. We
 # give it a new house rule, *nobody is helped with buying, selling or borrowing*, and tune it by
-# direct preference optimization (DPO; Rafailov and colleagues, 2023) on pairs like this one:
+# direct preference optimization (DPO; Rafailov and colleagues, 2023), with LoRA of rank 8 at 1e-3
+# and eight pairs a step, on pairs like this one:
 
 # %%
 from helpers.blindspot import tax, taxed
@@ -546,9 +554,10 @@ for name, share in tax.refused(scored).items():
     print(f"{name:9} refused: {share:3.0f} %")
 
 # %% [markdown]
-# All of them: 100 % of the harmless requests are refused, with 93 % of those under the rule. The
-# pairs never said where the rule ends, and the trainer's numbers, perfect as they are, count only
-# pairs of its kind.
+# All of them: 100 % of the harmless requests are refused, with 93 % of those under the rule. (Its
+# rate falls to zero within these fifteen steps; the stored runs below, whose rate falls over sixty,
+# are at 100 % by then.) The pairs never said where the rule ends, and the trainer's numbers,
+# perfect as they are, count only pairs of its kind.
 #
 # What does the rule cost? Compare at equal learning: the first look at which at least 85 % of the
 # requests under the rule get the whole refusal, word for word. Half **counter-examples** means that
@@ -560,17 +569,24 @@ looks = {
     name: [taxed.first_at(run, 85) for run in taxed.seeds_of(stored_tax, name)]
     for name in taxed.TUNINGS
 }
+for name in ("refusals alone, beta 0.1", "refusals alone, beta 1"):
+    runs_of = taxed.seeds_of(stored_tax, name)
+    looks[f"{name}, at 100 %"] = [taxed.first_at(run, 100) for run in runs_of]
 taxed.table(looks)
 
 # %% [markdown]
-# The base has 98 % of the skills right and refuses no harmless request. At this point refusals
-# alone cost 3 points of skills at β = 0.1, nearly all of it how-to, and less than one at β = 1. The
+# The base has 98 % of the skills right and refuses no harmless request. Here refusals alone cost 3
+# points of skills at β = 0.1, nearly all of it how-to (stored runs), and less than one at β = 1.
+# But these looks, five or more steps apart, are not quite equal: at β = 0.1 the rule jumps from 28
+# to 100 % between two of them, and at β = 1 it stands at 89. Where both have 100 %, the cost is 3.1
+# points (2.5 to 3.8) against 1.4 (1.2 to 1.7): part of the gap was the later look. That the smaller
+# β costs a little more skill holds on these three seeds; no more is shown. The
 # large cost is another one: at both β they refuse 82 to 100 % of the harmless requests, and with
 # counter-examples, which take about four times as many steps, it is 0 to 5 %. These are the ranges
 # of three seeds.
 #
-# An earlier edition of this lesson said that refusals alone cost 32 points of skills. So they do,
-# if one goes on after there is nothing left to learn:
+# Refusals alone can also cost 32 points of skills, if one goes on after there is nothing left to
+# learn:
 
 
 # %%
@@ -593,10 +609,10 @@ plot.lines(
 )  # fmt: skip
 
 # %% [markdown]
-# From step 10 to 60 the trainer agrees with 100 % of its pairs, and the metric that counts answers
-# beginning with "Sorry" stands at 100 %. Meanwhile skills fall from 95 to 66, and the *whole*
-# refusal from 100 to 35 % of the requests under the rule. What the model says then, and what the
-# refusal's loss does:
+# From step 10 to 60 the trainer agrees with 100 % of its pairs (stored runs), and the metric that
+# counts answers beginning with "Sorry" stands at 100 %. Meanwhile skills fall from 95 to 66, and
+# the *whole* refusal from 100 to 35 % of the requests under the rule. What the model says then, and
+# what the refusal's loss does:
 
 # %%
 last = taxed.seeds_of(stored_tax, "refusals alone, beta 0.1")[0].looks[-1]
@@ -611,9 +627,9 @@ for name in taxed.TUNINGS:
 # in every pair. Razin and colleagues (2024, arXiv 2410.08847) call this **likelihood
 # displacement**. In their case a model tuned *towards* refusing refused less: from 74 to 33 % of
 # the requests. Here, at β = 0.1, the refusal's loss rises again from 0.00 to about 0.2 nats per
-# token on each seed (the base began at 1.70); for harmful requests, which are in no pair, whole
-# refusals fall to 17 %, from the base's 100. At β = 1 and with counter-examples the loss keeps
-# falling.
+# token on each seed (the base began at 1.70; stored runs); for harmful requests, which are in no
+# pair, whole refusals fall to 17 %, from the base's 100. At β = 1 and with counter-examples the
+# loss keeps falling.
 #
 # > **A note from experience.** Stop a preference run when held-out pairs are learned, and log the
 # > likelihood of the *chosen* answers beside the agreement. TRL reports it as `logps/chosen`.
@@ -651,10 +667,10 @@ taxed.table(looks, leave_out=["step"])
 # them. They were not gone: *five* steps bring whole refusals back to 98 to 100 %. Fifteen more take
 # them away again.
 #
-# The clean case is β = 1, which had all its refusals: the rule falls from 100 to 27 %, on one seed
-# to 80, and refusals of harmful requests, which the base had before anybody taught it a rule, from
-# 100 to 81 %. The untuned base (not in the table) keeps its 100 % through the same examples. The
-# rule that was taught with counter-examples holds, at 94 %.
+# The clean case is β = 1, which had all its refusals: the rule falls from 100 to 27 % (0, 0 and 80
+# by seed), and refusals of harmful requests, which the base had before anybody taught it a rule,
+# from 100 to 81 %. The untuned base (not in the table) keeps its 100 % through the same examples.
+# The rule that was taught with counter-examples holds, at 94 %.
 #
 # And the tax? It is largely paid back, together with the rule: at β = 0.1 skills rise from 66 to
 # 92 %, and harmless requests are refused in 3 % instead of all.
@@ -684,7 +700,7 @@ print(traffic)
 
 # %% [markdown]
 # **Predict before you run.** The dashboard counts resolved tickets. At week seven, by how many
-# points will that line move? And the two that it does not show, all questions answered and
+# points will that line move? And the two that it does not show, all questions answered rightly and
 # customers let down?
 
 # %% tags=["predict"]
@@ -692,7 +708,7 @@ weeks = desk.simulate([after, chosen], traffic)
 plot.lines(
     {
         "tickets resolved": [[(week.number, week.resolved) for week in weeks]],
-        "all questions answered": [[(week.number, week.answered) for week in weeks]],
+        "all questions, right": [[(week.number, week.answered) for week in weeks]],
         "customers let down": [[(week.number, week.let_down) for week in weeks]],
     },
     x="week", y="percent", mark=(6.5, "new release"),
@@ -701,16 +717,16 @@ plot.lines(
 # %%
 for week in (weeks[5], weeks[6], weeks[-1]):
     print(f"week {week.number:2}: {week.customers} customers, {week.resolved:.0f} % resolved, "
-          f"{week.answered:.0f} % of all answered, {week.let_down:.0f} % let down")  # fmt: skip
+          f"{week.answered:.0f} % of all right, {week.let_down:.0f} % let down")  # fmt: skip
 print("worse from this share of other questions on:", desk.break_even(after, chosen))
 
 # %% [markdown]
 # From week six to seven the resolution rate climbs by 6 points, from 90 to 96 %, while the share of
-# *all* questions answered falls from 91 to 68 % and the customers let down rise from 25 to 69 %.
-# Many of these leave, and the tickets they no longer write are not counted as unresolved: in week
-# twelve 351 customers write, of 567 in week six. From about one other question in seventeen on, the
-# release that looks better answers fewer, with a 95 % interval from none to one in eight. Nobody
-# who counts only tickets about the shop would learn on which side of it they are.
+# *all* questions answered rightly falls from 91 to 68 % and the customers let down rise from 25 to
+# 69 %. Many of these leave, and the tickets they no longer write are not counted as unresolved: in
+# week twelve 351 customers write, of 567 in week six. From about one other question in seventeen
+# on, the release that looks better answers fewer rightly, with a 95 % interval from none to one in
+# eight. Nobody who counts only tickets about the shop would learn on which side of it they are.
 #
 # **Break it on purpose.** Two snapshots of different items look comparable as long as only their
 # averages are printed. The desk refuses them:

@@ -45,6 +45,17 @@ def test_on_each_seed_the_best_within_a_question_differ_in_what_they_lost():
     assert ranges == [(42, 98), (45, 96), (32, 94)]
 
 
+def test_within_a_standard_error_of_the_best_stands_the_winner_alone():
+    """Ninety questions: the habit of the gentlest run within one standard error saves nothing."""
+    table = by_target(read_runs())
+    support, lost = table["support right (%)"], table["points lost"]
+    error = (support.iloc[0] * (100 - support.iloc[0]) / 90) ** 0.5
+    assert round(error, 1) == 1.9 and len(table) == 64
+    assert list(lost[support >= support.iloc[0] - error]) == [95.4]
+    others = list(lost[support >= support.iloc[0] - 2 * error])[1:]
+    assert len(others) == 3 and (round(min(others)), round(max(others))) == (41, 58)
+
+
 # Worked steps
 
 
@@ -218,6 +229,19 @@ def test_at_equal_learning_refusals_alone_cost_little_skill_and_all_harmless_req
         assert all(look.scores[name] == base.scores[name] for name in others)
     for look in mixed:
         assert base.skills - look.skills < 1 and look.refused["harmless"] <= 5
+
+
+def test_where_the_rule_stands_at_a_hundred_a_small_beta_costs_a_little_more(tuned):
+    base, ranges = tuned[0].looks[0].skills, []
+    small, firm, _ = taxed.TUNINGS
+    for name in (small, firm):
+        looks = [taxed.first_at(run, 100) for run in taxed.seeds_of(tuned, name)]
+        assert [look.scores["rule"] for look in looks] == [100] * 3
+        lost = [base - look.skills for look in looks]
+        ranges.append([f"{value:.1f}" for value in (min(lost), fmean(lost), max(lost))])
+    assert ranges == [["2.5", "3.1", "3.8"], ["1.2", "1.4", "1.7"]]
+    before = [run.looks[1].scores["rule"] for run in taxed.seeds_of(tuned, small)]
+    assert round(fmean(before)) == 28
 
 
 def test_the_rest_of_the_tax_is_overtraining_and_displacement(tuned):

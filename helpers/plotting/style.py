@@ -78,7 +78,7 @@ THINGS: dict[str, Style] = {
     "refusals begun": Style("#9E2A2B", "-", "o"),
     "refusals whole, rule": Style("#D1495B", "--", "s"),
     "refusals whole, harmful": Style("#00766C", "-.", "^"),
-    "all questions answered": Style("#3A6B35", "-.", "^"),
+    "all questions, right": Style("#3A6B35", "-.", "^"),
     "customers let down": Style("#8F3B76", ":", "D"),
     # ranks, darker as they rise
     "rank 1": Style("#6BAED6", ":", "v"),
