@@ -61,11 +61,10 @@ by_target(runs).head(9)
 # %% [markdown]
 # The best has lost 95 of 100 points, the next four between 41 and 98. The best answered 87 of 90
 # questions about the shop; the ninth answered 81 and has lost 4 points, 12 where it hurts most.
-# Seed by seed                                                            (stored runs), of the
-# settings within one question of the best the mildest have lost 42, 45 and 32 points, the worst 98,
-# 96 and 94. Nor does it help to take the gentlest within a standard error of the best: that is 1.9
-# points, and the winner stands alone; within two, the others have lost 41 to 58. The winner, on two
-# seeds:
+# Seed by seed (stored runs), of the settings within one question of the best the mildest have lost
+# 42, 45 and 32 points, the worst 98, 96 and 94. Nor does it help to take the gentlest within a
+# standard error of the best: that is 1.9 points, and the winner stands alone; within two, the
+# others have lost 41 to 58. The winner, on two seeds:
 
 # %%
 for run in find(runs, lr=6e-3, rank="full")[:2]:
