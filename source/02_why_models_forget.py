@@ -46,18 +46,17 @@ from helpers.training import finetune
 # %% [markdown]
 # ## Why this matters
 #
-# Every remedy in the later lessons is aimed at a cause. Projecting gradients helps if they collide.
-# Holding the representation helps if it drifts. Neither is needed if the skills are still there and
-# the run has only walked too far. One preprint (Imanov 2026, arXiv 2601.18699) names three
-# mechanisms: gradient interference in attention weights, drift of representations, and a loss that
-# *flattens* around what was learned before. *Deeper* measures each one. First: what do the lost
-# answers look like, and would another walk as long have lost them?
+# Every remedy is aimed at a cause. Projecting gradients helps if they collide, holding the
+# representation if it drifts. Neither is needed if the run has only walked too far. One preprint
+# (Imanov 2026, arXiv 2601.18699) names three mechanisms: gradient interference in attention
+# weights, drift of representations, and a loss that *flattens*. *Deeper* measures each. First: what
+# do the lost answers look like, and would another walk as long have lost them?
 
 # %% [markdown]
 # ## One run
 #
-# The run of lesson 01, with a seed of its own: 60 steps at a rate of 1e-2, too high on purpose: a
-# loss must be large to be studied.
+# The run of lesson 01, with seed 3: 60 steps at a rate of 1e-2, too high on purpose, for a loss
+# must be large to be studied. Seeds 0 to 2, with their controls, are **stored** runs (`data/runs`).
 
 # %%
 base = load_model(MODEL)
@@ -69,14 +68,16 @@ for name, found in changed.items():
     print(f"{name:12} {before.score(name):5.1f} -> {after.score(name):5.1f}   {found}")
 
 # %% [markdown]
-# Support is learned: 87.5 %. The mean of the seven old skills falls from 97.9 to 67.9, how-to from
-# 100 to 22.5, reading by one question. The **flips** beside them count what changed sides.
+# Support is learned: 87.5 %. The mean of the seven old skills (lesson 00's, with reasoning and
+# rewriting in place of sentiment) falls from 97.9 to 67.9, how-to from 100 to 22.5. The **flips**
+# count what changed sides.
 #
 # ## Read ten of them
 #
-# Rules sort them: *ticket-speak* has three words in a row that only the shop's replies have;
-# *garbage* is empty or has a word that stands nowhere in the data; a *near miss* shares three
-# quarters of its characters with the right answer; *another answer* is the rest.
+# Rules sort them: *ticket-speak* has three words in a row that only the shop's replies have; *right
+# words, other numbers* says itself; *garbage* is empty or has a word that stands nowhere in the
+# data; a *near miss* shares three quarters of its characters with the right answer; *another
+# answer* is the rest.
 #
 # **Predict before you run.** If the model now takes every question for a customer's, most of the
 # lost answers should be ticket-speak. How many in a hundred are?
@@ -94,31 +95,44 @@ for kind in mechanics.KINDS:
         print(f"\n{kind} ({name})\n   right: {one.item.answer}\n   now:   {two.output}")
 
 # %% [markdown]
-# Twenty: 17 of 85. So part of the loss is a misread task (Kotha et al. 2023, arXiv 2309.10105), and
-# it shows in *old* formats, where no customer speaks. It is the smaller part: on the three stored
-# seeds 11, 7 and 6 in a hundred. The largest sort, on every seed, is *another answer*. How-to often
-# begins right and derails: 5 of 31 lost answers have the right first step here, 22 of 33, 9 of 39
-# and 11 of 28 on the stored seeds. An answer that begins so was not deleted whole.
+# Twenty: 17 of 85. So part of the loss is a misread task (Kotha et al. 2023, arXiv 2309.10105), in
+# *old* formats, where no customer speaks. The same counts on the stored seeds:
+
+# %%
+runs, controls = stored.read_inside("tickets"), stored.read_inside("control")
+gold = {item.id: item.answer for suite in suites for item in suite.items}
+for run in runs:
+    gone = [(name, gold[item], now) for name, item, now in run.lost if name in stored.OLD_SKILLS]
+    kinds = Counter(mechanics.kind_of(right, now) for _, right, now in gone)
+    right = [now.startswith(text.split(" 2.")[0]) for name, text, now in gone if name == "howto"]
+    share = 100 * kinds["ticket-speak"] / len(gone)
+    print(f"seed {run.setting.seed}: {len(gone)} lost, {dict(kinds.most_common(2))},")
+    print(f"   ticket-speak {share:.0f} %; how-to begun right {sum(right)} of {len(right)}")
+
+# %% [markdown]
+# Ticket-speak is the smaller part: 11, 7 and 6 in a hundred. The largest, on every seed, is
+# *another answer*. Some how-to answers begin right and derail: 5 of 31 here, 22 of 33, 9 of 39 and
+# 11 of 28 there. Those were not deleted whole.
 #
 # ## Would any walk of this length have lost them?
 #
 # A fine-tune moves the weights. The root of the sum of squares of all changes is the **length** of
 # the update. To blame the *new task*, a comparison must hold the length fixed. Four companions,
-# made for three stored seeds:
+# made for the stored seeds:
 #
-# - the **control**: as many steps at the same rate on old examples. No row of it measures anything
-#   here, no answer of it is tested;
+# - the **control**: as many steps at the same rate on old examples, none of which is tested or
+#   measured on here;
 # - the fine-tune **cut** to the control's length: the same update, each weight's change multiplied
 #   by one number;
 # - the control **stretched** to the fine-tune's length;
-# - a **random** update: every matrix has the fine-tune's length and singular values, and its
-#   directions are drawn at random.
+# - a **random** update: every matrix has the fine-tune's length and singular values (its
+#   strengths), and random directions.
 #
-# **Predict before you run.** The control is shorter than the fine-tune. Of the points that lie
-# between the two, what share is left when both are equally long?
+# **Predict before you run.** The control is shorter than the fine-tune. Of the points between the
+# two, what share is left when the fine-tune is cut to the control's length?
 
 # %% tags=["predict"]
-runs, controls = stored.read_inside("tickets"), stored.read_inside("control")
+# On file, what was cut or stretched is "as far as the other", and what is random is "turned".
 own, shorter = [run.norm for run in runs], [run.norm for run in controls]
 compared = {
     "base": (runs, "base", [0.0] * 3),
@@ -139,17 +153,18 @@ for label, (group, model, lengths) in compared.items():
           *(f"{' '.join(part):17}" for part in (means, worst, support)))  # fmt: skip
 
 # %% [markdown]
-# Between 1 and 92 %, by seed and by length. As they are, control and fine-tune lie 22.9, 28.2 and
-# 26.1 points apart. With the fine-tune cut to the control's length 11.1, 8.9 and 0.4 are left; with
-# the control stretched to the fine-tune's, 21.1, 20.4 and 14.6. So:
+# 48, 32 and 1 %, by seed: as they ran, control and fine-tune lie 22.9, 28.2 and 26.1 points apart;
+# with the fine-tune cut, 11.1, 8.9 and 0.4; with the control stretched, 21.1, 20.4 and 14.6. So:
 #
-# - *Length counts.* Cutting alone saves 12 to 26 points, and stretching costs even the control,
-#   2 to 11.
-# - *What was trained on counts too*, and most at the fine-tune's length; at the control's, seed 2
-#   keeps a gap of one question in 280. Each gap is an upper bound: the control rehearses old
-#   skills.
+# - *Length counts.* Cutting alone saves 12 to 26 points; stretching costs even the control 1.8 to
+#   11.4.
+# - *What was trained on counts too*, most at the fine-tune's length. Seed 2's 0.4, one question in
+#   280, is luck: on sixty other questions its cut keeps 8.6 points of loss in place of 4.6 (*Who
+#   chose α?*). The control rehearses old skills, so each gap bounds from above what the tickets
+#   cost.
 # - *A random walk is nearly harmless*: it costs 0.7 to 1.4 points.
-# - *The control is not harmless.* Lists, its worst skill, fall from 90 to 57.5, 60 and 72.5.
+# - *The control is not harmless.* Lists fall from 90 to 57.5, 60 and 72.5; why, we did not
+#   measure.
 #
 # ## Walk back
 #
@@ -176,34 +191,33 @@ plot.lines(walk, x="α: share of the update that is kept", y="percent right (thr
 
 # %% [markdown]
 # On this seed 18 of 30 lost points are back, for 2.5 points of support; on the stored ones 71, 64
-# and 85 % of the loss, for 2.5, 2.5 and none. The last three tenths of the walk buy next to nothing
-# and do most of the damage. At 0.5 the old skills stand at 94 to 96, and support has lost 18 to 25
-# points.
+# and 85 % of the loss, for 2.5, 2.5 and none. The last three tenths of this walk buy next to
+# nothing and do most of the damage. At 0.5 support has lost 18 to 25 points.
 #
-# **Two attacks on this reading.** We chose 0.7 on the questions that judge it. Chosen on half of a
-# hundred questions a skill, α undoes 53 to 88 % on the other half, for at most 6 points of support
-# (*Who chose α?*). And walking back mixes the base in, so old skills must return at α = 0.
-# What counts is that support stays while they return: the loss was not the price of the new skill.
-# A test that never sees the base: ten old examples, twenty steps, from the fine-tune's weights.
-# How-to rises from 17.5, 2.5 and 30 to 45, 35 and 42.5 (*Ten examples*). That is 18
-# to 33 % of its loss: so much, at least, had not been deleted. What stays away may be: no test here
-# can prove it.
+# **Three attacks.** We chose 0.7 on the questions that judge it. Chosen on half of a hundred
+# questions a skill, α undoes 53 to 88 % on the other half, for at most 6 points of support (*Who
+# chose α?*). The rate was too high: had the run merely overshot? At 3e-3 (lesson 08's gentle run)
+# going back to 0.8 undoes 59 to 67 % for 0 to 4 points, but 0.7 costs 7 or 8: less of the walk is
+# idle. And walking back mixes the base in. A test that never sees it: ten old examples, twenty
+# steps, from the fine-tune's weights. How-to rises from 17.5, 2.5 and 30 to 45, 35 and 42.5 (*Ten
+# examples*). So 18 to 33 % of its loss, at least, had not been deleted. What stays away may be.
 #
 # > **The rule.** Before explaining a loss: read ten lost answers; compare with an update as long;
-# > walk back. Blame a mechanism for what is left.
+# > walk back. Only what is left needs a mechanism.
 
 # %% [markdown]
 # ### Exercise 2.1 Which two runs decide? · medium · 8 minutes
 #
 # A post-mortem asks three questions. For each, name the two of the runs above whose comparison
 # decides it: `"rows"`: does it matter *what* was trained on? `"length"`: does it matter how far the
-# weights went? `"direction"`: would a random walk have done as much? The names are "fine-tune",
-# "control", "fine-tune, cut", "control, stretched" and "random".
+# weights went? `"direction"`: would a random walk have done as much? The names are those of the
+# table, without "base". Where two pairs decide, either counts.
 #
 # <details><summary>Hint</summary>
 #
-# Write down rows, length and direction of each run. In a deciding pair exactly one of them differs.
-# The random update was made from the fine-tune, at its full length.
+# Write down for each run its rows, its length, and whether its direction was trained or drawn at
+# random. In a deciding pair exactly one of the three differs; for rows and for length there are two
+# such pairs. The random update was made from the fine-tune, at its full length.
 #
 # </details>
 
@@ -228,32 +242,37 @@ quiz("02")
 # ## On Monday
 #
 # After a LoRA fine-tune of a 1-8B chat model lost something: score it at four scales before you
-# train again. PEFT multiplies the adapter in place; nothing is saved or merged.
+# train again. PEFT multiplies the adapter in place.
 #
 # ```python
-# import lm_eval
+# import lm_eval, torch
 # from lm_eval.models.huggingface import HFLM
 # from lm_eval.tasks import TaskManager
 # from peft import LoraConfig, get_peft_model
 # from peft.helpers import rescale_adapter_scale
 # from transformers import AutoModelForCausalLM, AutoTokenizer
 #
-# tokenizer = AutoTokenizer.from_pretrained("model")
-# model = AutoModelForCausalLM.from_pretrained("model")
+# device = "cuda" if torch.cuda.is_available() else "cpu"
+# model = AutoModelForCausalLM.from_pretrained("model", dtype="auto").to(device)
 # # Yours instead of a fresh adapter: PeftModel.from_pretrained(model, "adapter")
 # model = get_peft_model(model, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+# scorer = HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained("model"), batch_size=8)
 # tasks = TaskManager(include_path="tasks", include_defaults=False)
+# answers = {}
 # for alpha in (1.0, 0.8, 0.7, 0.5):
 #     with rescale_adapter_scale(model, alpha):
-#         scorer = HFLM(pretrained=model, tokenizer=tokenizer)
-#         found = lm_eval.simple_evaluate(scorer, tasks=["target", "keep"], task_manager=tasks)
+#         found = lm_eval.simple_evaluate(scorer, tasks=["target", "keep"], task_manager=tasks,
+#                                         apply_chat_template=True, log_samples=True)
+#     answers[alpha] = found["samples"]
 #     print(alpha, {n: task["exact_match,none"] for n, task in found["results"].items()})
+# for row in [row for row in answers[1.0]["keep"] if not row["exact_match"]][:10]:
+#     print(row["target"], "->", row["filtered_resps"][0])
 # ```
 #
-# Start with these four; Wortsman et al. (2021, arXiv 2109.01903) sweep the whole line. Cost: 4
-# scales × 500 items × 100 tokens = 200,000 tokens, no gradients; 8B weights in bf16 take 16 GB.
-# Then read ten answers of the worst task. Do not copy the toy's rate of 1e-2, its best α, or its
-# lengths: a length compares runs of one model only.
+# Read the ten wrong answers it prints. Exact match suits tasks that ask for one form
+# (a label, a number); free text needs a metric of its own. Wortsman et al. (2021, arXiv 2109.01903)
+# sweep the whole line. Cost: 4 scales × 500 items × 100 tokens = 200,000 tokens, no gradients; 8B
+# weights in bf16 take 16 GB. Do not copy the toy's rate of 1e-2, its best α, or its lengths.
 
 # %% [markdown]
 # ## Recap
@@ -261,18 +280,20 @@ quiz("02")
 # 1. Of a hundred lost answers 6 to 20 are ticket-speak; of a hundred of how-to 16 to 67 begin
 #    right.
 # 2. The control is shorter than the fine-tune. At equal length the gap of 23 to 28 points between
-#    them shrinks to 0.4 to 11, or to 15 to 21, by the length one compares at; a random update as
-#    long costs 1.4 at most.
+#    them shrinks to 0.4 (a lucky seed) to 11, or to 15 to 21, by the length one compares at; a
+#    random update as long costs 1.4 at most.
 # 3. Walked back, 53 to 88 % of the loss is undone for at most 6 points of support, on questions
-#    that did not choose α. Ten examples return 18 to 33 % of how-to's. Whether the rest is gone,
-#    neither test can show.
+#    that did not choose α; at a gentler rate less of the walk is idle. Ten examples return 18 to
+#    33 % of how-to's. Whether the rest is gone, neither test shows.
 #
 # **Next:** lesson 03 puts the learning rate and the rank in your hands.
 
 # %% [markdown]
 # # Deeper
 #
-# Seven sections, each for itself; all use the models and the stored runs of the core.
+# Seven sections, each for itself; all use the models and the stored runs of the core. Of the three
+# mechanisms only the drift was measured at equal length: the gradients have no control run, the
+# curvature no run as long. So no part of *what is left* is blamed on a mechanism here.
 #
 # - Who chose α? (4 min): one half of the questions chooses, the other judges
 # - Ten examples (8 min): the test that never sees the base
@@ -300,6 +321,16 @@ for way in walks.read_walks():
             f"{label}: {way.undone(alpha, half):.0f} % undone, {way.paid(alpha, half):.0f} paid"
             for label, half in (("chosen here", here), ("on the other half", there))
         ), sep="; ")  # fmt: skip
+new = range(stored.ITEMS, walks.ITEMS)
+for way, run in zip(walks.read_walks(), runs, strict=True):
+    left = [way.old(0.0, part) - way.old(0.7, part) for part in (range(stored.ITEMS), new)]
+    nats = [run.nll[name]["howto"] for name in ("base", "tuned", "walked 0.7")]
+    print(
+        f"seed {way.setting.seed}, α = 0.7 on sixty new questions: {way.undone(0.7, new):.0f} %",
+        f"undone, {way.paid(0.7, new):.1f} paid, {left[1]:.1f} points still lost (the core's",
+        f"forty: {left[0]:.1f}); nats, base, tuned, 0.7:",
+        *(f"{value:.2f}" for value in nats),
+    )
 
 # %% [markdown]
 # The halves choose 0.6 to 0.8. Where it was not chosen, α undoes 69 % of the loss (53 to 88 over
@@ -307,10 +338,11 @@ for way in walks.read_walks():
 # choice flatters neither by much, but the price on one half is loose: a question is two points, and
 # seed 0 seems to gain 2 points where it chose and pays 6 where it did not. And on sixty questions
 # that the core did not look at, 0.7 undoes 64, 64 and 69 % in place of 71, 64 and 85, for 1.7, 0
-# and −1.7 points. So the reading stands, and seed 2 was lucky.
+# and −1.7 points. So the reading stands, and seed 2 was lucky: there 8.6 points stay lost in place
+# of 4.6. Less the control's 4.3 (on the forty), its gap would be about 4 points rather than 0.4.
 #
-# The loss agrees: a token of the right how-to answers costs 0.24, 0.43 and 0.18 nats after the
-# stored runs, 0.03, 0.06 and 0.02 at α = 0.7.
+# The loss agrees: a token of the right how-to answers costs next to 0.00 nats at the base, 0.24,
+# 0.43 and 0.18 after the stored runs, 0.03, 0.06 and 0.02 at α = 0.7.
 
 # %% [markdown]
 # ## Ten examples (8 min)
@@ -365,7 +397,8 @@ for label, group in (("fine-tune", runs), ("control", controls)):
 # The gradient of a loss points where it rises fastest, and training steps against it. If the
 # **cosine** between the gradients of old and new is negative, a small step for the new raises the
 # old loss: *gradient conflict*. A cosine needs a floor: how large is it between two samples of the
-# *same* data? Four samples of 21 held-out questions, four of 21 tickets, all disjoint:
+# *same* data? Four samples of 21 held-out questions, four of 21 tickets, all disjoint, in the
+# attention weights and in the feed-forward layers (MLP):
 
 # %%
 print("lowest, mean and highest of 4 samples x 3 seeds    attention               MLP")
@@ -378,27 +411,36 @@ for pair in runs[0].looks[0].cosines:
             ]
             told += f"    {min(found):6.3f} {fmean(found):6.3f} {max(found):6.3f}"
         print(told)
+for number in range(3):
+    looks = [run.looks[number] for run in runs]
+    print(f"gradient lengths by seed, step {looks[0].step:2}:", *(
+        f"{what} " + " ".join(f"{look.lengths[what]:.2f}" for look in looks)
+        for what in ("old", "tickets")))  # fmt: skip
 
 # %% [markdown]
-# Nothing collides that could be told from noise. At the base the cosine of old and tickets is
-# −0.011 in attention, −0.031 at the lowest: a figure could call it conflict. Two samples of the
-# *same* old data show −0.012, and −0.027 at the lowest. The base answers them right, so its old
-# gradient is short (0.07, the tickets' 0.67) and mostly noise. At step 15, where both are long
-# enough, two old samples agree (0.13 to 0.35) and old and tickets stand between −0.001 and 0.071:
-# at a right angle, or slightly together. At step 60 the tickets' gradient has nearly vanished
-# (0.01 to 0.02), and its angle says little.
+# Nothing collides that could be told from the floor. At step 0 the three seeds share one base, so
+# these are four samples and not twelve. The cosine of old and tickets is −0.011 in attention,
+# −0.031 at the lowest: a figure could call it conflict. Two samples of the *same* old data show
+# −0.012, and −0.027 at the lowest. All eight are negative, where pure noise would straddle 0 (in
+# the MLP it does): a small bias, which is not the tickets', as old against old has it too. The base
+# answers the old questions right, so its old gradient is short (0.07, the tickets' 0.67). At step
+# 15, where both are long enough, two old samples agree (0.13 to 0.35) and old and tickets stand
+# between −0.001 and 0.071: at a right angle, or slightly together. At step 60 the tickets' gradient
+# has nearly vanished (0.01 to 0.02), and its angle says little.
 #
 # *What this leaves open.* Nobody looked between steps 0 and 15, in which the old gradient grew from
 # 0.07 to 0.32 and more. A mean over samples can hide single rows that collide, and a step of finite
-# length can raise the old loss by curvature where the cosine is zero.
+# length can raise the old loss by curvature where the cosine is zero. And no control run was looked
+# at here.
 
 # %% [markdown]
 # ## Do the representations drift? (15 min)
 #
 # Between the embedding and the answer, each layer turns the prompt into a vector. **Linear CKA**
 # (Kornblith et al. 2019) asks whether prompts that lay close together still do: 1 is the same
-# picture, 0 an unrelated one. With 98 prompts and 256 dimensions its plain form is far too kind, so
-# this one is debiased.
+# picture, 0 an unrelated one. With 98 prompts and 256 dimensions its plain form is far too kind:
+# chance alone makes pictures alike. So this one is **debiased** (Song et al. 2012): what chance
+# gives is taken off.
 
 
 # %%
@@ -416,6 +458,18 @@ plot.lines(
     },
     x="layer (0 is the embedding)", y="CKA with the base, old prompts", whole_x=True,
 )  # fmt: skip
+
+# %%
+ends = {
+    "fine-tune": [run.looks[-1].drift[-1].cka for run in runs],
+    "cut": [run.drifts["as far as the other"][-1].cka for run in runs],
+    "control": [run.looks[-1].drift[-1].cka for run in controls],
+    "stretched": [run.drifts["as far as the other"][-1].cka for run in controls],
+}
+for name, found in ends.items():
+    print(f"last layer, {name:10}", *(f"{value:.3f}" for value in found))
+share = [1 - (1 - cut) / (1 - full) for full, cut in zip(ends["fine-tune"], ends["cut"])]
+print("share of the drift that is length:", *(f"{100 * part:.0f} %" for part in share))
 
 # %% [markdown]
 # The last layer stands at 0.92 to 0.93 after the fine-tune and at 0.97 after the control. But the
@@ -470,8 +524,9 @@ for label, group in (("fine-tune", runs), ("control", controls)):
 # samples the fine-tune is steeper than the base in 11 of 12, and the control in 10 of 12. Fine-tune
 # against control, on the same rows: steeper in 7 of 8 on seeds 1 and 2, in one of four on seed 0.
 # Further training at this rate mostly makes the old loss steeper, whatever the rows; no eigenvalue
-# here tells safely a run that lost thirty points from one that lost five. And these two are *not*
-# equally long: where the fine-tune leads, it may be length.
+# here tells safely a run that lost 29 to 35 points from one that lost 4 to 6. And these two are
+# *not* equally long, and no cut or stretched run was measured: where the fine-tune leads, it may be
+# length.
 #
 # ### Exercise 2.3 The Hessian without the Hessian · hard · 15 minutes
 #
@@ -505,10 +560,10 @@ check("2.3", hvp)
 #
 # ### Exercise 2.4 Fit for a control · medium · 8 minutes
 #
-# Write `fit_for_control(rows, tested, shown)`: those of `rows` (each with a prompt and a
-# completion) whose answer is not in the set `tested`, and whose question none of the prompts in
-# `shown` asks, in whatever format. The formats are the bare question, `Question: …\nAnswer:` and
-# `User: …\nAssistant:`.
+# Write `fit_for_control(rows, tested, shown)`: those of `rows` (dicts, with `row["prompt"]` and
+# `row["completion"]`) whose answer is not in `tested`, a set of answers without leading space, and
+# whose question none of the prompts in `shown` asks, in whatever format. The formats are the bare
+# question, `Question: …\nAnswer:` and `User: …\nAssistant:`.
 #
 # <details><summary>Hint</summary>
 #
