@@ -6,7 +6,7 @@
 # Most of what a fine-tune will lose is settled before any training: by what must survive, by who
 # reaches it, and by its data. Here a brief and a door settle it.
 #
-# **Time** core 20 minutes, with *Deeper* 105 · computing 60 s, of which the core 25 s · **You
+# **Time** core 20 minutes, with *Deeper* 105 · computing 65 s, of which the core 25 s · **You
 # need** lesson 01; lesson 05 helps
 #
 # **Objectives**
@@ -508,7 +508,7 @@ timed = {
     "unmerged": routes.closed_book(tuned),
     "search": routes.open_book(base, index),
 }
-seconds = routes.seconds_per_answer(timed, routes.questions_of(asked)[:6], rounds=4)
+seconds = routes.seconds_per_answer(timed, routes.questions_of(asked)[:6], rounds=8)
 print({name: f"{took / seconds['merged']:.1f} times" for name, took in seconds.items()})
 
 # %% [markdown]
