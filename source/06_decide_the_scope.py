@@ -512,10 +512,10 @@ seconds = routes.seconds_per_answer(timed, routes.questions_of(asked)[:6], round
 print({name: f"{took / seconds['merged']:.1f} times" for name, took in seconds.items()})
 
 # %% [markdown]
-# This is one measurement, and timings move with whatever else a machine does. Of eight on ours,
-# some beside other work, the unmerged adapter took 1.2 to 1.6 times as long as the merged one, and
-# the search 1.0 to 1.4 times. What held in all eight is that unmerged is slower, since every
-# adapted layer multiplies by two thin matrices more. The search has more to read, which costs
+# This is one measurement, and timings move with whatever else a machine does. Of eight shorter ones
+# on ours, some beside other work, the unmerged adapter took 1.2 to 1.6 times as long as the merged
+# one, and the search 1.0 to 1.4 times. What held in all eight is that unmerged is slower, since
+# every adapted layer multiplies by two thin matrices more. The search has more to read, which costs
 # little here: a prompt is read in one pass, while an answer is written token by token.
 #
 # ## What the audit says (5 min)
