@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 
@@ -11,10 +12,10 @@ import pytest
 from helpers.pocket.examples import held_out
 from helpers.rollout.eprocess import BadEvents
 from helpers.rollout.order_sums import WORDINGS, order_sums
+from helpers.rollout.plan import Stage, Stages
 from helpers.rollout.simulate import (
     HOUR,
     Kind,
-    Stage,
     Traffic,
     answers,
     prompts,
@@ -151,7 +152,14 @@ def test_a_harmful_rollout_is_rolled_back_before_many_are_harmed():
 
 
 def test_a_harmless_rollout_goes_through_its_stages():
-    stages = (Stage(0.05, 2, within=10), Stage(0.25, 2, within=4), Stage(0.5, 1))
+    stages = Stages(
+        (
+            Stage(0.05, 2, within=10),
+            Stage(0.25, 2, answers=900, within=4),
+            Stage(0.5, 1),
+            Stage(1.0),
+        )
+    )
     found = rollout(
         Traffic.from_brief(BRIEF), 2.5, stages=stages, users=100_000, per_hour=1000, every=2
     )
@@ -159,6 +167,8 @@ def test_a_harmless_rollout_goes_through_its_stages():
     shares = [share for _, share, _ in found.looks]
     assert shares == sorted(shares) and set(shares) == {0.05, 0.25, 0.5}
     assert found.looks[-1][2].upper <= 2.5
+    for (_, before, look), (_, after, _) in itertools.pairwise(found.looks):
+        assert after == before or look.upper <= {0.05: 10, 0.25: 4}[before]
 
 
 def test_a_rollout_without_enough_users_runs_out_of_time():
@@ -166,12 +176,9 @@ def test_a_rollout_without_enough_users_runs_out_of_time():
     assert (found.verdict, found.hours, found.share) == ("hold", 6, 0.01)
 
 
-@pytest.mark.parametrize(
-    "stages", [(), (Stage(0.5), Stage(0.1)), (Stage(0.0), Stage(0.5)), (Stage(1.0),)]
-)
-def test_stages_that_do_not_grow_are_refused(stages):
-    with pytest.raises(BadEvents, match="stages"):
-        rollout(Traffic.from_brief(BRIEF), 1.0, stages=stages)
+def test_a_plan_without_a_canary_is_refused():
+    with pytest.raises(BadEvents, match="nobody is left"):
+        rollout(Traffic.from_brief(BRIEF), 1.0, stages=Stages((Stage(1.0),)))
 
 
 # The laboratory.

@@ -34,6 +34,8 @@ from typing import Literal, get_args
 import numpy
 from numpy.typing import ArrayLike, NDArray
 
+from .errors import RolloutError
+
 Floats = NDArray[numpy.floating]
 #: What is proven when the wealth is large: harm beyond the margin, or that it lies within.
 Side = Literal["beyond", "within"]
@@ -48,7 +50,7 @@ LEAST = 1e-9
 CACHED = 100_000
 
 
-class BadEvents(ValueError):
+class BadEvents(RolloutError, ValueError):
     """Events, shares or settings that no test can be made of; the message names the fix."""
 
 

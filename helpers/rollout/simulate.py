@@ -22,6 +22,7 @@ from .canary import Look, Monitor, Verdict
 from .eprocess import BadEvents, check_alpha, e_processes, events_needed
 from .order_sums import NAME as UNMAPPED
 from .order_sums import order_sums
+from .plan import Stage, Stages
 
 #: Who draws the questions of a category.
 DRAWS = CAPABILITIES | {UNMAPPED: order_sums}
@@ -31,24 +32,16 @@ USUAL = 0.03
 #: How many answers are simulated at once, over all rollouts.
 BLOCK = 100_000
 
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a rollout.
-
-    Attributes:
-        share: of the users who get the candidate.
-        hours: it lasts at least.
-        within: points of harm that must be ruled out before the next stage; the margin when left
-            out. Few users can rule out only great harm, and that is what may be done to few users.
-    """
-
-    share: float
-    hours: float = 4.0
-    within: float | None = None
-
-
-STAGES = (Stage(0.01, within=20), Stage(0.05, within=8), Stage(0.25, within=3), Stage(0.5))
+#: Few users can rule out only great harm, and more need not be ruled out before few get it.
+STAGES = Stages(
+    (
+        Stage(0.01, hours=4, within=20),
+        Stage(0.05, hours=4, within=8),
+        Stage(0.25, hours=4, within=3),
+        Stage(0.5, hours=4),
+        Stage(1.0),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -206,7 +199,7 @@ class Outcome:
     """How one rollout ended.
 
     Attributes:
-        verdict: "roll back", "widen" where it went through all stages, "hold" where time ran out.
+        verdict: "roll back", "widen" where it went live, "hold" where time ran out.
         hours: until then.
         share: the candidate's share then.
         served, harmed: answers that the candidate gave until then, and those that did harm,
@@ -226,7 +219,7 @@ def rollout(
     traffic: Traffic,
     margin: float,
     alpha: float = 0.05,
-    stages: Sequence[Stage] = STAGES,
+    stages: Stages = STAGES,
     per_hour: float = 400,
     users: int = 20_000,
     hours: float = 72,
@@ -237,9 +230,9 @@ def rollout(
 ) -> Outcome:
     """One rollout from the first stage to its end, with the monitor in the loop.
 
-    The share is widened to the next stage when the stage has lasted its time and the upper bound of
-    the harm is within what it has to rule out; it is rolled back as soon as the monitor says so.
-    All bounds hold together, so that asking for several margins costs nothing.
+    The share is widened when the plan allows it, and the candidate goes live when the monitor says
+    "widen" as well; it is rolled back as soon as the monitor says so. All of the monitor's bounds
+    hold together, so that each stage may ask for another one.
 
     Args:
         hours: after which the rollout is given up.
@@ -248,16 +241,15 @@ def rollout(
         delay, per_hour, users: see `answers`.
 
     Raises:
-        BadEvents: the stages do not widen, or a setting is impossible.
+        BadEvents: the plan begins with everybody, or a setting is impossible.
     """
-    shares = [stage.share for stage in stages]
-    if not shares or shares != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] < 1:
-        raise BadEvents("The stages' shares must grow, and lie above 0 and below 1.")
     monitor = Monitor(margin, alpha)
-    frames, looks, number, since, now = [], [], 0, 0.0, 0.0
+    share = stages.next_share(0, 0, 0, 0).share
+    if share == 1:
+        raise BadEvents("The first stage must be below 100 percent: nobody is left to compare.")
+    frames, looks, since, now = [], [], 0.0, 0.0
     verdict: Verdict = "hold"
     while now < hours and verdict == "hold":
-        share = shares[number]
         frames.append(
             answers(
                 traffic,
@@ -272,23 +264,20 @@ def rollout(
             )
         )
         now += every
-        look = monitor.look(pandas.concat(frames), window * HOUR, now * HOUR)
+        events = pandas.concat(frames)
+        look = monitor.look(events, window * HOUR, now * HOUR)
         looks.append((now, share, look))
+        chosen = events["arm"].eq("candidate") & (events["time"] >= since * HOUR)
+        wider = stages.next_share(share, since * HOUR, int(chosen.sum()), now * HOUR, look.upper)
         if look.verdict == "roll back":
             verdict = "roll back"
-        elif _passed(stages[number], look, margin) and now - since >= stages[number].hours:
-            if number == len(stages) - 1:
-                verdict = "widen"
-            else:
-                number, since = number + 1, now
-    events = pandas.concat(frames)
+        elif wider.share == 1 and look.verdict == "widen":
+            verdict = "widen"
+        elif wider.share is not None and wider.share < 1 and not look.mismatch:
+            share, since = wider.share, now
     served = events["arm"] == "candidate"
     harmed = int((served & events["harm"]).sum())
-    return Outcome(verdict, now, share, int(served.sum()), harmed, tuple(looks))
-
-
-def _passed(stage: Stage, look: Look, margin: float) -> bool:
-    return not look.mismatch and look.upper <= (margin if stage.within is None else stage.within)
+    return Outcome(verdict, now, looks[-1][1], int(served.sum()), harmed, tuple(looks))
 
 
 Method = Literal["anytime", "peeking", "once", "oracle"]
