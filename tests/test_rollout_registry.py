@@ -276,6 +276,8 @@ ATTACKS = (
     "INSERT OR REPLACE INTO journal (number, time, action, version, from_state, to_state, share, "
     "reason) VALUES ({number}, 0, 'roll back', 'v2', 'staged', 'rolled back', 0, '')",
     "INSERT INTO journal (number, time, action, version, from_state, to_state, share, reason) "
+    "VALUES (99, 0, 'roll back', 'v2', 'staged', 'rolled back', 0, '')",
+    "INSERT INTO journal (number, time, action, version, from_state, to_state, share, reason) "
     "VALUES (-5, 0, 'roll back', 'v2', 'staged', 'rolled back', 0, '')",
     "INSERT INTO journal (time, action, version, from_state, to_state, share, reason) "
     "VALUES (0, 'go live', 'v2', 'staged', 'live', 1, '')",  # v1 is live
@@ -295,7 +297,8 @@ ATTACKS = (
     "UPDATE versions SET adapter = '/tmp/mine' WHERE name = 'v1'",
     "UPDATE versions SET base_digest = 'mine' WHERE name = 'v1'",
     "DELETE FROM versions WHERE name = 'v3'",
-    "INSERT INTO versions (name, base, base_digest, note, state) VALUES ('x', '', '', '', 'live')",
+    "INSERT INTO versions (name, base, base_digest, note, state) "
+    "VALUES ('x', '', '', '', 'admitted')",
     "INSERT OR REPLACE INTO versions (name, base, base_digest, note) VALUES ('v1', '', '', '')",
     "UPDATE files SET digest = '" + "0" * 64 + "'",
     "DELETE FROM files",

@@ -42,7 +42,7 @@ def refusal(version: Version, action: str, to: str, told: str, state: State) -> 
             f"This report has let {name} pass before, and then it was rolled back. Find out why, "
             "put what went wrong on the map, and audit again."
         )
-    if "two staged" in told:
+    if to == "staged" and "UNIQUE" in told:
         other = state.candidate.name if state.candidate else "Another version"
         return NotAllowed(
             f"{other} is staged, and users are compared with one candidate at a time. Roll it back "

@@ -52,6 +52,7 @@ CREATE TABLE versions (
     since          REAL,                      -- when state or share last changed
     kept_until     REAL NOT NULL DEFAULT 0    -- not to be retired before
 );
+-- Never two of them; a line that would make a second one fails with the update it brings about.
 CREATE UNIQUE INDEX one_live   ON versions (state) WHERE state = 'live';
 CREATE UNIQUE INDEX one_staged ON versions (state) WHERE state = 'staged';
 
@@ -140,8 +141,8 @@ CREATE TRIGGER journal_not_replaced BEFORE INSERT ON journal
     WHEN EXISTS (SELECT 1 FROM journal WHERE number = NEW.number
                  OR (NEW.report IS NOT NULL AND version = NEW.version AND report = NEW.report))
     BEGIN SELECT RAISE(ABORT, 'fixed: the journal, and a report that was used'); END;
-CREATE TRIGGER journal_in_order AFTER INSERT ON journal
-    WHEN EXISTS (SELECT 1 FROM journal WHERE number > NEW.number)
+CREATE TRIGGER journal_without_gaps AFTER INSERT ON journal
+    WHEN NEW.number > 1 AND NOT EXISTS (SELECT 1 FROM journal WHERE number = NEW.number - 1)
     BEGIN SELECT RAISE(ABORT, 'fixed: the journal'); END;
 
 -- What a line must satisfy.
@@ -152,13 +153,6 @@ CREATE TRIGGER only_what_is_allowed BEFORE INSERT ON journal
     WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE action = NEW.action
                      AND from_state = NEW.from_state AND to_state = NEW.to_state)
     BEGIN SELECT RAISE(ABORT, 'not allowed: no such transition'); END;
-CREATE TRIGGER one_live_version BEFORE INSERT ON journal
-    WHEN NEW.to_state = 'live' AND EXISTS (SELECT 1 FROM versions WHERE state = 'live')
-    BEGIN SELECT RAISE(ABORT, 'not allowed: two live'); END;
-CREATE TRIGGER one_candidate BEFORE INSERT ON journal
-    WHEN NEW.from_state <> 'staged' AND NEW.to_state = 'staged'
-     AND EXISTS (SELECT 1 FROM versions WHERE state = 'staged')
-    BEGIN SELECT RAISE(ABORT, 'not allowed: two staged'); END;
 CREATE TRIGGER only_wider BEFORE INSERT ON journal
     WHEN NEW.from_state = 'staged' AND NEW.to_state = 'staged'
      AND NEW.share <= (SELECT share FROM versions WHERE name = NEW.version)
