@@ -67,6 +67,15 @@ def test_the_three_verdicts(candidate, control, verdict):
     assert str(look).startswith(f"{verdict}: candidate {look.candidate_harmed} of {look.candidate}")
 
 
+def test_the_bounds_are_the_outermost_differences_that_are_ruled_out():
+    arm, harm = stream(0.4, 0.09, 0.04, 3000)
+    look = Monitor(2.0).see(names(arm), 0.4, harm)
+    for bound, side, inward in ((look.lower, "beyond", 0.25), (look.upper, "within", -0.25)):
+        for margin, ruled_out in ((bound, True), (bound + inward, False)):
+            wealth = e_process(arm, 0.4, harm, margin / 100, side)
+            assert (events_needed(wealth, ALPHA) < numpy.inf) == ruled_out
+
+
 def test_a_verdict_once_proven_stays():
     arm, harm = stream(0.5, 0.2, 0.02, 600)
     monitor = Monitor(2.0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy
 import pandas
 import pytest
 
-from helpers.audit import CapabilityMap
+from helpers.audit import CapabilityMap, Category
 from helpers.rollout.eprocess import BadEvents
 from helpers.rollout.gaps import find_gaps, proposed, telling_words, wilson
 from helpers.rollout.simulate import Traffic, answers
@@ -91,6 +92,26 @@ def test_rare_questions_are_left_out_unless_they_are_harmed(events):
     assert len(find_gaps(some, MAP, BRIEF, least=0.001)) == 1
     harmed = few.assign(harm=few["arm"].eq("candidate"))
     assert len(find_gaps(pandas.concat([rest, harmed]), MAP, BRIEF)) == 1
+
+
+def test_many_categories_at_their_margin_give_few_false_gaps():
+    """Thirty mapped categories, each harmed by just the margin: alpha holds for all of them."""
+    names = [f"skill {number}" for number in range(30)]
+    many = CapabilityMap(tuple(Category(name, name, margin=5.0) for name in names))
+    found = 0
+    for seed in range(20):
+        rng = numpy.random.default_rng(seed)
+        chosen = rng.random(15_000) < 0.5
+        events = pandas.DataFrame(
+            {
+                "category": numpy.repeat(names, 500),
+                "arm": numpy.where(chosen, "candidate", "control"),
+                "harm": rng.random(15_000) < numpy.where(chosen, 0.15, 0.10),
+                "prompt": None,
+            }
+        )
+        found += bool(find_gaps(events, many))
+    assert found <= 4
 
 
 def test_without_texts_or_an_arm_there_is_still_a_gap(events):

@@ -10,6 +10,7 @@ import numpy
 import pytest
 
 from helpers.pocket.examples import held_out
+from helpers.rollout import simulate
 from helpers.rollout.eprocess import BadEvents
 from helpers.rollout.order_sums import WORDINGS, order_sums
 from helpers.rollout.plan import Stage, Stages
@@ -169,6 +170,19 @@ def test_a_harmless_rollout_goes_through_its_stages():
     assert found.looks[-1][2].upper <= 2.5
     for (_, before, look), (_, after, _) in itertools.pairwise(found.looks):
         assert after == before or look.upper <= {0.05: 10, 0.25: 4}[before]
+
+
+def test_a_rollout_whose_arms_contradict_their_shares_is_not_widened(monkeypatch):
+    """The telemetry writes down half of the share that the router has used."""
+    monkeypatch.setattr(
+        simulate, "answers", lambda *a, **k: answers(*a, **k).assign(share=lambda f: f["share"] / 2)
+    )
+    stages = Stages((Stage(0.2), Stage(0.5), Stage(1.0)))
+    found = rollout(Traffic.from_brief(BRIEF), 5.0, stages=stages, per_hour=1000, window=0, hours=6)
+    first = next(hour for hour, _, look in found.looks if look.mismatch)
+    shares = {share for hour, share, _ in found.looks if hour >= first}
+    assert found.verdict == "hold" and len(shares) == 1
+    assert first == 1.0 and shares == {0.2}
 
 
 def test_a_rollout_without_enough_users_runs_out_of_time():
