@@ -341,6 +341,15 @@ def test_a_report_of_other_weights_admits_by_raw_sql_neither(registry, base):
             say(db, "admit", "v1", "registered", "admitted", 0, "a" * 64)
 
 
+def test_a_report_that_was_used_admits_by_raw_sql_no_second_time(registry, base):
+    version = staged(registry, "v1", base)
+    registry.rollback("harm")
+    used = registry.version("v1").report
+    with raw(registry) as db, pytest.raises(sqlite3.IntegrityError, match="the same report"):
+        say(db, "admit", "v1", "rolled back", "admitted", 0, used)
+    assert registry.admit("v1", ship(version, after="another")).state == "admitted"
+
+
 def test_two_versions_are_never_staged_or_live_at_once(registry, base):
     staged(registry, "v1", base)
     version = new(registry, "v2", base)

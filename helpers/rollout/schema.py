@@ -91,7 +91,6 @@ CREATE TABLE journal (
     FOREIGN KEY (action, from_state, to_state) REFERENCES transitions,
     FOREIGN KEY (version, report) REFERENCES reports (version, digest)
 );
-CREATE UNIQUE INDEX one_use ON journal (version, report) WHERE report IS NOT NULL;
 
 CREATE TABLE answers (
     id            TEXT PRIMARY KEY NOT NULL,
@@ -138,9 +137,8 @@ CREATE TRIGGER journal_not_updated BEFORE UPDATE ON journal
 CREATE TRIGGER journal_not_deleted BEFORE DELETE ON journal
     BEGIN SELECT RAISE(ABORT, 'fixed: the journal'); END;
 CREATE TRIGGER journal_not_replaced BEFORE INSERT ON journal
-    WHEN EXISTS (SELECT 1 FROM journal WHERE number = NEW.number
-                 OR (NEW.report IS NOT NULL AND version = NEW.version AND report = NEW.report))
-    BEGIN SELECT RAISE(ABORT, 'fixed: the journal, and a report that was used'); END;
+    WHEN EXISTS (SELECT 1 FROM journal WHERE number = NEW.number)
+    BEGIN SELECT RAISE(ABORT, 'fixed: the journal'); END;
 CREATE TRIGGER journal_without_gaps AFTER INSERT ON journal
     WHEN NEW.number > 1 AND NOT EXISTS (SELECT 1 FROM journal WHERE number = NEW.number - 1)
     BEGIN SELECT RAISE(ABORT, 'fixed: the journal'); END;
@@ -166,6 +164,10 @@ CREATE TRIGGER with_a_report BEFORE INSERT ON journal
                 AND reports.base_digest = versions.base_digest
                 AND reports.adapter_digest IS versions.adapter_digest))
     BEGIN SELECT RAISE(ABORT, 'not admitted'); END;
+CREATE TRIGGER report_not_used_twice BEFORE INSERT ON journal
+    WHEN NEW.report IS NOT NULL
+     AND EXISTS (SELECT 1 FROM journal WHERE version = NEW.version AND report = NEW.report)
+    BEGIN SELECT RAISE(ABORT, 'not admitted: the same report'); END;
 CREATE TRIGGER not_too_early BEFORE INSERT ON journal
     WHEN NEW.to_state = 'retired'
      AND NEW.time < (SELECT kept_until FROM versions WHERE name = NEW.version)
