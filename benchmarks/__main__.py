@@ -28,6 +28,7 @@ from lm_eval.tasks import TaskManager
 from peft import get_peft_model
 from torch.nn.functional import cross_entropy
 
+from benchmarks import serving
 from helpers import audit
 from helpers.evaluation import evaluate
 from helpers.models import load_model
@@ -177,7 +178,9 @@ def main() -> None:
             lambda: [audit.read_results(path) for path in folders], lambda: whole_audit(folders)
         )
     print(f"14,000 paired items in 20 categories: {whole:.1f} s from files to the HTML report")
-    print(f"  the whole audit / reading the files = {whole / read:.1f}")
+    print(f"  the whole audit / reading the files = {whole / read:.1f}\n")
+
+    serving.main()
 
 
 if __name__ == "__main__":
