@@ -24,8 +24,9 @@ PACKAGES = {
 }
 #: What the helpers use beside them; named only where it is missing.
 FURTHER = (
-    "accelerate", "bm25s", "ipykernel", "lm-eval", "numpy", "pandas", "pillow", "psutil", "pyyaml",
-    "safetensors", "scipy", "tokenizers", "tqdm",
+    "accelerate", "bm25s", "fastapi", "ipykernel", "lm-eval", "numpy", "openai", "pandas", "pillow",
+    "prometheus-client", "psutil", "pyyaml", "safetensors", "scipy", "tokenizers", "tqdm",
+    "uvicorn",
 )  # fmt: skip
 #: Needed by a part of the course only, or replaced by another front end.
 OPTIONAL = ("jupyterlab",)
