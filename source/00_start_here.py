@@ -7,7 +7,7 @@
 # with the password policy of a shop. Then you learn how this course measures such a loss: with
 # questions kept aside, asked before and after, and with enough of them to tell a loss from luck.
 #
-# **Time** core 15 minutes, with *Deeper* 35 · computing 75 s, of which the core 25 s · **You need**
+# **Time** core 15 minutes, with *Deeper* 35 · computing 60 s, of which the core 30 s · **You need**
 # Python, and an idea of what a language model does
 #
 # **Objectives**

@@ -8,7 +8,7 @@
 # about as much from the same tickets and keep nearly everything. This lesson is about telling them
 # apart before you ship.
 #
-# **Time** core 20 minutes, with *Deeper* 85 · computing 75 s, of which the core 35 s · **You need**
+# **Time** core 20 minutes, with *Deeper* 85 · computing 50 s, of which the core 25 s · **You need**
 # lesson 00, Python, an idea of what a loss is
 #
 # **Objectives**

@@ -7,7 +7,7 @@
 # answer can be wrong: the gap that decides is measured on three seeds, against controls as long as
 # the fine-tune.
 #
-# **Time** core 20 minutes, with *Deeper* 85 · computing 70 s, of which the core 25 s · **You need**
+# **Time** core 20 minutes, with *Deeper* 85 · computing 50 s, of which the core 25 s · **You need**
 # lesson 01, and an idea of what a gradient is
 #
 # **Objectives**

@@ -7,8 +7,8 @@
 # with the second and is seldom named. Here you hold all three in your hand. Behind them stand real
 # runs, three seeds a setting, and a button trains one more.
 #
-# **Time** core 20 minutes, with *Deeper* 80 · computing 45 s, nearly all of it one live run in
-# *Deeper*; the core 2 s · **You need** lesson 01
+# **Time** core 20 minutes, with *Deeper* 80 · computing 20 s, most of it one live run in
+# *Deeper*; the core 6 s · **You need** lesson 01
 #
 # **Objectives**
 #

@@ -6,7 +6,7 @@
 # This lesson looks beside the score that a fine-tune was made for: at skills nobody measured, at
 # worked steps no longer written, and at a test of such steps that measured its own parser.
 #
-# **Time** core 20 minutes, with *Deeper* 75 · computing 70 s, of which the core 20 s · **You need**
+# **Time** core 20 minutes, with *Deeper* 75 · computing 45 s, of which the core 15 s · **You need**
 # lesson 01; lesson 03 helps
 #
 # **Objectives**

@@ -6,7 +6,7 @@
 # Most of what a fine-tune will lose is settled before any training: by what must survive, by who
 # reaches it, and by its data. Here a brief and a door settle it.
 #
-# **Time** core 20 minutes, with *Deeper* 105 · computing 65 s, of which the core 25 s · **You
+# **Time** core 20 minutes, with *Deeper* 105 · computing 40 s, of which the core 20 s · **You
 # need** lesson 01; lesson 05 helps
 #
 # **Objectives**

@@ -7,7 +7,7 @@
 # after equally many steps. This lesson puts twenty of them and the plain run on one plane, at
 # equal target score and over three seeds, and asks for controls.
 #
-# **Time** core 20 minutes, with *Deeper* 90 · computing 60 s, of which the core 8 s ·
+# **Time** core 20 minutes, with *Deeper* 90 · computing 50 s, of which the core 6 s ·
 # **You need** lesson 03; lessons 02 and 05 help
 #
 # **Objectives**

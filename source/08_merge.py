@@ -7,7 +7,7 @@
 # without training. You slide from one to the other, see what arrives first and what leaves first,
 # and hold the result against gentler training at equal learning.
 #
-# **Time** core 20 minutes, with *Deeper* 77 · computing 70 seconds, of which the core 30 · **You
+# **Time** core 20 minutes, with *Deeper* 77 · computing 40 s, of which the core 20 s · **You
 # need** lesson 01; lessons 03 and 04 help
 #
 # **Objectives**
