@@ -161,7 +161,7 @@ def make_demo(setting: Setting) -> dict[str, Any]:
     found = evaluate(model, demo_suites())
     asked = [name for name in found.results if not found.is_text(name)]
     return {
-        "right": {n: "".join(str(int(row.correct)) for row in found.results[n]) for n in asked},
+        "right": found.ones(),
         "nll": {name: round(found.nll(name), 4) for name in found.results},
         "wrong": {
             name: {

@@ -81,6 +81,17 @@ class Snapshot:
         """`score` of every suite."""
         return {name: self.score(name) for name in self.results}
 
+    def ones(self) -> dict[str, str]:
+        """Per suite of answers a "1" for each item that is right and a "0" for each other one.
+
+        It is how stored runs keep them; running text has no right and wrong and is left out.
+        """
+        return {
+            name: "".join(str(int(row.correct)) for row in rows)
+            for name, rows in self.results.items()
+            if not self.is_text(name)
+        }
+
     def interval(self, name: str) -> tuple[float, float]:
         """95 % interval of a score in percent, items taken as independent."""
         rows = self.results[name]

@@ -260,6 +260,12 @@ def test_running_text_is_scored_by_perplexity(tiny):
 # Saving
 
 
+def test_ones_stand_for_right_answers_and_running_text_has_none():
+    answered = [ItemResult(ITEM, said, said == "a", 0.1, 1) for said in ("a", "b", "a")]
+    told = ItemResult(ITEM, "", None, 2.0, 4)
+    assert Snapshot({"facts": answered, "stories": [told]}).ones() == {"facts": "101"}
+
+
 def test_a_snapshot_is_read_back_as_it_was(tiny, tmp_path):
     snapshot = evaluate(tiny, load_suites(["facts", "reasoning", "stories"], size=3))
     assert Snapshot.load(snapshot.save(tmp_path / "deep" / "folder")) == snapshot

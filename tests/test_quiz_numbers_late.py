@@ -8,6 +8,7 @@ from statistics import fmean
 
 import pandas
 import pytest
+from merging_halves import chosen
 
 from helpers import audit
 from helpers.blindspot import chains, steps, tax, taxed
@@ -340,19 +341,7 @@ def test_08_what_is_saved_whichever_seeds_are_paired():
 def test_08_what_the_choosing_half_flatters():
     fall, worse, short = [], [], []
     for seed in (0, 1, 2):
-        road = merged.road_for(seed)
-
-        def look(alpha, half, road=road):
-            now, before = (
-                {name: 100 * fmean(row[half::2]) for name, row in road[a].items()}
-                for a in (alpha, 0)
-            )
-            worst = max(before[name] - now[name] for name in now if name != "support")
-            return now["support"], worst
-
-        reached = [alpha for alpha in road if look(alpha, 0)[0] >= 85]
-        alpha = min(reached, key=lambda a: look(a, 0)[1])
-        (seen, lost), (told, lost_there) = look(alpha, 0), look(alpha, 1)
+        _, (seen, lost), (told, lost_there) = chosen(merged.road_for(seed))
         fall.append(seen - told)
         worse.append(lost_there - lost)
         short.append(85 - told)

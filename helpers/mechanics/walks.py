@@ -76,10 +76,7 @@ def make_walk(setting: WalkSetting) -> dict[str, Any]:
     tuned = merged(finetune(base, read_tickets(), **options).model)
     right = {}
     for alpha in ALPHAS:
-        found = evaluate(walked(base, tuned, alpha), suites).results
-        right[f"{alpha:g}"] = {
-            name: "".join(str(int(row.correct)) for row in rows) for name, rows in found.items()
-        }
+        right[f"{alpha:g}"] = evaluate(walked(base, tuned, alpha), suites).ones()
     return {"right": right}
 
 

@@ -177,10 +177,7 @@ def _scored(kind: Kind, setting: Setting, suites: list[Suite]) -> dict[str, Any]
                for part in kind.parts]  # fmt: skip
     snapshot = evaluate(kind.make(vectors, setting.strength), suites)
     record: dict[str, Any] = {
-        "right": {
-            name: "".join(str(int(row.correct)) for row in rows)
-            for name, rows in snapshot.results.items()
-        },
+        "right": snapshot.ones(),
         "nll": {name: round(snapshot.nll(name), 4) for name in snapshot.results},
         "steps": 0,
         "seconds": 0.0,

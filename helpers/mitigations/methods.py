@@ -372,10 +372,7 @@ def follow(
     try:
         made = trained(recipe, seed, callbacks, base)
         seconds = made.seconds
-        right = {
-            name: "".join(str(int(row.correct)) for row in rows)
-            for name, rows in evaluate(made.model, board_suites(items)).results.items()
-        }
+        right = evaluate(made.model, board_suites(items)).ones()
     except LossIsNaN as error:
         diverged = str(error)
     return {

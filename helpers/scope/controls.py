@@ -34,7 +34,4 @@ def make_mixed(setting: Setting) -> dict[str, Any]:
 
 def _searched(index: HelpIndex) -> dict[str, Any]:
     found = evaluate_with_articles(course_model(), index, board_suites(), formats=None)
-    right = {
-        name: "".join(str(int(row.correct)) for row in rows) for name, rows in found.results.items()
-    }
-    return {"right": right, "steps": 0, "seconds": 0.0, "families": (), "diverged": ""}
+    return {"right": found.ones(), "steps": 0, "seconds": 0.0, "families": (), "diverged": ""}
