@@ -763,3 +763,18 @@ def test_nothing_heavy_is_imported():
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=DATA.parent, capture_output=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_person_can_read_who_answers_and_how_it_came_to_that(registry, base, clock):
+    assert repr(registry.journal()) == "The journal has no line yet."
+    live(registry, "v1", base)
+    assert repr(registry.state()) == "v1 answers everybody"
+    staged(registry, "v2", base)
+    assert repr(registry.state()) == "v2 answers 5 % of the users, v1 the rest"
+    assert repr(registry.version("v2")).startswith("v2: staged at 5 % since 15 Jan 08:00:00, files")
+    registry.rollback("harm <b>beyond</b> the margin")
+    told = repr(registry.journal()).splitlines()
+    assert len(told) == 1 + len(registry.journal()) == 9
+    assert "staged → rolled back" in told[-1] and told[-1].endswith("the margin")
+    assert "&lt;b&gt;" in registry.journal()._repr_html_()
+    assert repr(registry.state()) == "v1 answers everybody"

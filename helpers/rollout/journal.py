@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ..tables import Table
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,38 @@ class Line:
     reason: str
     report: str | None = None
     kept_until: float = 0.0
+
+
+def moment(time: float) -> str:
+    """A time in seconds since 1970 as a person reads it, in UTC."""
+    return f"{datetime.fromtimestamp(time, timezone.utc):%d %b %H:%M:%S}"
+
+
+class Journal(list[Line]):
+    """Lines in their order, shown as a table."""
+
+    @property
+    def table(self) -> Table:
+        rows = (
+            (
+                str(line.number),
+                moment(line.time),
+                line.version,
+                line.action,
+                f"{line.from_state} → {line.to_state}",
+                f"{100 * line.share:g} %" if line.share else "",
+                line.reason,
+            )
+            for line in self
+        )
+        heads = ("line", "time (UTC)", "version", "action", "state", "share", "reason")
+        return Table(heads, tuple(rows))
+
+    def __repr__(self) -> str:
+        return repr(self.table) if self else "The journal has no line yet."
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_() if self else f"<p>{self!r}</p>"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from .errors import (
     UnknownVersion,
 )
 from .files import compare, digests_of
-from .journal import Line, Standing, fold, in_state
+from .journal import Journal, Line, Standing, fold, in_state
 from .refusals import refusal
 from .store import Store
 from .versions import Rollback, State, Version
@@ -295,15 +295,13 @@ class Registry:
         with self.store.reading():
             return self._versions(self.journal())
 
-    def journal(self) -> list[Line]:
+    def journal(self) -> Journal:
         """Every line that was ever written."""
-        return [
-            Line(*row)
-            for row in self.store.read(
-                "SELECT number, time, action, version, from_state, to_state, share, reason, "
-                "report, kept_until FROM journal ORDER BY number"
-            )
-        ]
+        query = (
+            "SELECT number, time, action, version, from_state, to_state, share, reason, report, "
+            "kept_until FROM journal ORDER BY number"
+        )
+        return Journal(Line(*row) for row in self.store.read(query))
 
     def journal_frame(self) -> pandas.DataFrame:
         """The journal as a table: one row a line, `time` as UTC."""

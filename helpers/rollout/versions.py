@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .journal import moment
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Version:
     """A version of a model: what it is made of, and where it stands.
 
@@ -31,8 +33,13 @@ class Version:
     kept_until: float = 0.0
     report: str | None = None
 
+    def __repr__(self) -> str:
+        share = f" at {100 * self.share:g} %" if self.state == "staged" else ""
+        digest = self.adapter_digest or self.base_digest
+        return f"{self.name}: {self.state}{share} since {moment(self.since)}, files {digest[:12]}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class State:
     """Who answers now.
 
@@ -47,6 +54,12 @@ class State:
     candidate: Version | None
     share: float
     since: float
+
+    def __repr__(self) -> str:
+        live = self.live.name if self.live else "the base"
+        if self.candidate is None:
+            return f"{live} answers everybody"
+        return f"{self.candidate.name} answers {100 * self.share:g} % of the users, {live} the rest"
 
 
 @dataclass(frozen=True)
