@@ -13,6 +13,9 @@ from scipy import stats
 
 from .eprocess import BadEvents, Counts, Floats, check_alpha, check_events, restricted
 
+#: Events before the first look of who peeks, for the normal approximation's sake.
+FIRST = 100
+
 
 def tally(arm: numpy.ndarray, harm: numpy.ndarray) -> Counts:
     """The counts of each stream after its last event; shapes (..., events)."""
@@ -76,13 +79,13 @@ def horizon(
 
 
 def peeked(
-    arm: numpy.ndarray, harm: numpy.ndarray, margin: float, alpha: float = 0.05, first: int = 100
+    arm: numpy.ndarray, harm: numpy.ndarray, margin: float, alpha: float = 0.05, first: int = FIRST
 ) -> Floats:
     """After how many events each stream rejects, if the test is looked at after every event.
 
     Args:
         arm, harm: shapes (..., events).
-        first: events before the first look, for the normal approximation's sake.
+        first: events before the first look.
 
     Returns:
         Shape (...,); infinite where it never rejects.
