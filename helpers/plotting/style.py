@@ -80,6 +80,11 @@ THINGS: dict[str, Style] = {
     "refusals whole, harmful": Style("#00766C", "-.", "^"),
     "all questions, right": Style("#3A6B35", "-.", "^"),
     "customers let down": Style("#8F3B76", ":", "D"),
+    # a rollout: who answers, and how it is tested
+    "candidate": Style("#C2410C", "-", "o"),
+    "monitor": Style("#0B5FA5", "-", "o"),
+    "fixed test, peeked at": Style("#B03060", "--", "s"),
+    "fixed test, once": Style("#5B6B1F", "-.", "^"),
     # ranks, darker as they rise
     "rank 1": Style("#6BAED6", ":", "v"),
     "rank 8": Style("#3182BD", "-.", "o"),

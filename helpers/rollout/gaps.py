@@ -20,8 +20,9 @@ from ..audit import CapabilityMap, Category, items_needed
 from ..scope.brief import Brief
 from ..scope.needs import BUSY
 from ..tables import Table
-from .eprocess import BadEvents, Counts, check_alpha
+from .eprocess import Counts, check_alpha
 from .fixed import z_score
+from .harm_rates import check_columns, harm_of, wilson
 
 NEEDED = ("category", "arm", "harm", "prompt")
 #: What the telemetry calls a question that is near to no capability.
@@ -112,12 +113,6 @@ class Gaps(tuple[Gap, ...]):
         return Table(HEADS, tuple(self._rows()))._repr_html_() if self else f"<p>{NOTHING}</p>"
 
 
-def wilson(hits: int, count: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Interval of a share (Wilson 1927)."""
-    found = stats.binomtest(int(hits), int(count)).proportion_ci(1 - alpha, method="wilson")
-    return float(found.low), float(found.high)
-
-
 def find_gaps(
     events: pandas.DataFrame,
     capability_map: CapabilityMap,
@@ -143,10 +138,7 @@ def find_gaps(
     Raises:
         BadEvents: a column is missing, or there is no row.
     """
-    if missing := [name for name in NEEDED if name not in events.columns]:
-        raise BadEvents(f"The telemetry lacks {', '.join(missing)}; it needs {', '.join(NEEDED)}.")
-    if events.empty:
-        raise BadEvents("There is no answer in the telemetry yet.")
+    check_columns(events, NEEDED)
     check_alpha(alpha)
     mapped = {category.name: category for category in capability_map.categories}
     planned = {need.capability: need.traffic / 100 for need in brief.needs} if brief else {}
@@ -184,11 +176,8 @@ def _gap(
     interval: tuple[float, float],
     examples: int,
 ) -> Gap:
+    rates = harm_of(name, rows)
     chosen, harm = rows["arm"].eq("candidate"), rows["harm"].eq(True)
-    rates = []
-    for arm in (chosen, ~chosen):
-        hits, count = int((arm & harm).sum()), int(arm.sum())
-        rates.append((hits / count, wilson(hits, count)) if count else (None, None))
     texts = rows["prompt"].map(lambda text: text if isinstance(text, str) else "")
     hurt = texts[chosen & harm & texts.ne("")]
     words = telling_words(list(hurt), list(texts[~(chosen & harm) & texts.ne("")]))
@@ -202,10 +191,10 @@ def _gap(
         answers=len(rows),
         share=len(rows) / total,
         share_interval=interval,
-        candidate=rates[0][0],
-        candidate_interval=rates[0][1],
-        control=rates[1][0],
-        control_interval=rates[1][1],
+        candidate=rates.candidate and rates.candidate.value,
+        candidate_interval=rates.candidate and rates.candidate.interval,
+        control=rates.control and rates.control.value,
+        control_interval=rates.control and rates.control.interval,
         words=words,
         examples=tuple(dict.fromkeys(" ".join(text.split()) for text in shown))[:examples],
     )
