@@ -1,4 +1,4 @@
-"""The widgets of lessons 06 to 08 in a real JupyterLab, by keyboard and by click."""
+"""The widgets of lessons 06 to 09 in a real JupyterLab, by keyboard and by click."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 
 from helpers.audit import CapabilityMap
 from helpers.mitigations.board import read_board, strengths
+from helpers.widgets.canary import Setting
+from helpers.widgets.canary import words as words_of_canary
 from helpers.widgets.strength import StrengthLab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -25,6 +27,7 @@ CELLS = (
     "def scored(support, lists):\n"
     "    return Snapshot({'support': rows('support', support), 'lists': rows('lists', lists)})\n\n"
     "MergeLab({0.0: scored(0, 9), 1.0: scored(10, 2)}, lambda alpha: scored(8, 8))",
+    "from helpers.widgets.canary import CanaryLab\nCanaryLab()",
 )
 
 
@@ -81,3 +84,20 @@ def test_another_alpha_is_scored_by_the_button(page):
     panel.get_by_role("button", name="Score this one").click()
     expect(told).to_contain_text("support 80 percent")
     expect(image).not_to_have_attribute("src", before)
+
+
+def test_the_canary_s_share_is_moved_by_keyboard_and_its_test_chosen(page):
+    panel = page.locator(".course-canary")
+    panel.scroll_into_view_if_needed()
+    told, image = panel.get_by_role("status").first, panel.locator("img").first
+    expect(told).to_have_text(words_of_canary(Setting(5, 400, 5, 1)))
+    before = image.get_attribute("src")
+    press(page, panel, "users (%)", "ArrowRight")
+    expect(told).to_have_text(words_of_canary(Setting(10, 400, 5, 1)))
+    expect(image).not_to_have_attribute("src", before)
+    handle = panel.get_by_role("slider", name="users (%)")
+    expect(handle).to_have_attribute("aria-valuetext", "10")
+    panel.get_by_label("test").select_option("fixed test, peeked at")
+    expect(told).to_have_text(words_of_canary(Setting(10, 400, 5, 1, "peeking")))
+    for label in ("answers/hour", "harm (points)", "margin (points)"):
+        expect(panel.get_by_role("slider", name=label)).to_have_count(1)
