@@ -183,7 +183,7 @@ class CanaryLab:
         right.set_yticks(counts, [f"{count:,}" for count in counts])
         right.set_xlabel("users with the candidate (%)\nline: 10 to 90 % of the rollouts",
                          size=FONT_SIZE)  # fmt: skip
-        right.set_title("extra users harmed by the verdict", size=FONT_SIZE)
+        right.set_title("extra users harmed until verdict", size=FONT_SIZE)
         for ax in (left, right):
             ax.minorticks_off()
         return Frame(figure)
