@@ -115,7 +115,7 @@ def turns_of(fleet: Fleet) -> list[tuple[float, str]]:
 
 
 @pytest.mark.parametrize(
-    ("clients", "seats", "rollbacks"), [(4, 2, 1), pytest.param(16, 6, 8, marks=pytest.mark.slow)]
+    ("clients", "seats", "rollbacks"), [(4, 2, 3), pytest.param(16, 6, 8, marks=pytest.mark.slow)]
 )
 def test_a_rollback_under_load_costs_nobody_an_answer(tmp_path, clients, seats, rollbacks):
     adapters = random_adapter(tmp_path / "one", 1), random_adapter(tmp_path / "two", 2)
@@ -135,17 +135,17 @@ def test_a_rollback_under_load_costs_nobody_an_answer(tmp_path, clients, seats, 
             operator.register(name, POCKET, adapters[1])
             passed(operator, name)
             operator.stage(name, 0.5)
-            load.wait_for(2 * clients, name)
+            load.wait_for(clients, name)
             assert operator.rollback("the canary says so").rolled_back == name
             over[name] = time.monotonic()
-            load.wait_for(2 * clients, "v1")
+            load.wait_for(clients, "v1")
     assert not load.errors
     # Whole answers, letter by letter what the version says alone; all of them stored, once.
     for reply in load.replies:
         assert reply.text == said[reply.version[0], reply.asked] and reply.finish == "stop"
     rows = service.telemetry.answers()
     assert sorted(rows["id"]) == sorted(reply.id for reply in load.replies)
-    assert len(load.replies) >= 4 * clients * rollbacks
+    assert len(load.replies) >= 2 * clients * rollbacks
     # Whoever asked when the rollback had returned got the version that was restored.
     late = [r for r in load.replies if r.version in over and r.begun > over[r.version]]
     assert not late
