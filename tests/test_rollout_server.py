@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import os
 import re
-import select
 import signal
 import socket
 import sqlite3
@@ -23,6 +21,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 from openai import OpenAI
+from rollout_client import QUESTION, Process, ask, client_of, metrics_of, raw
 from rollout_models import POCKET, passed, random_adapter, rolled_out
 
 from helpers.generation import complete
@@ -37,7 +36,6 @@ from helpers.rollout.service import Limits
 from helpers.rollout.telemetry import AnswerRow, Telemetry
 
 KEY = b"a key of 32 bytes for the tests."
-QUESTION = "How do I boil an egg?"
 #: The base goes on from here with a story of 78 tokens.
 STORY = dict(model="(base)", prompt="What", max_tokens=200)
 OFF = Router(KEY)
@@ -78,29 +76,6 @@ def service(registry):
 def client(service):
     with serving(service) as address, client_of(address) as client:
         yield client
-
-
-def client_of(address, key="none"):
-    return OpenAI(base_url=address, api_key=key, max_retries=0, timeout=120)
-
-
-def ask(client, user=None, model="shop", text=QUESTION, **settings):
-    extra = {} if user is None else {"user": user}
-    return client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": text}], **extra, **settings
-    )
-
-
-def raw(client, path, body, method="POST", **headers):
-    """Status, headers and parsed body of a request that the client would never send."""
-    address = urlsplit(str(client.base_url))
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
-    sent = {"Content-Type": "application/json", **headers}
-    connection.request(method, path, body, sent)
-    reply = connection.getresponse()
-    text = reply.read()
-    connection.close()
-    return reply.status, reply.headers, json.loads(text) if text.startswith(b"{") else text
 
 
 # Who answers
@@ -246,10 +221,6 @@ def test_an_answer_that_cannot_be_stored_is_not_given(client, service, monkeypat
     monkeypatch.undo()
     assert ask(client, CONTROLS[0]).choices[0].message.content
     assert "rollout_unrecorded_total 2.0" in metrics_of(client)
-
-
-def metrics_of(client):
-    return raw(client, "/metrics", None, "GET")[2].decode()
 
 
 def test_metrics_are_in_prometheus_format_and_name_nobody(client):
@@ -584,32 +555,6 @@ def test_a_damaged_candidate_costs_nobody_an_answer(registry, adapters, tmp_path
 
 
 # As a process
-
-
-class Process:
-    """The server as its own process."""
-
-    def __init__(self, store, *arguments):
-        command = [sys.executable, "-X", "faulthandler", "-m", "helpers.rollout.serve"]
-        self.popen = subprocess.Popen(
-            [*command, "--store", str(store), "--port", "0", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        if not select.select([self.popen.stdout], [], [], 120)[0]:
-            self.popen.send_signal(signal.SIGABRT)  # to see where it stands
-            pytest.fail(self.popen.communicate(timeout=20)[1])
-        line = self.popen.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found, line + self.popen.communicate(timeout=20)[1]
-        self.client = client_of(found[0])
-
-    def end(self, how):
-        self.popen.send_signal(how)
-        _, self.errors = self.popen.communicate(timeout=40)
-        return self.popen.returncode
 
 
 def test_killed_in_the_middle_of_a_stream_it_comes_back_with_the_live_version(registry, said):
