@@ -87,7 +87,7 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/healthz")
     async def health() -> Response:
-        problems = service.problems()
+        problems = await service.problems()
         return JSONResponse({"status": "failing" if problems else "ok", "problems": problems},
                             503 if problems else 200)  # fmt: skip
 

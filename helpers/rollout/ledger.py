@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
-from .errors import RolloutError
+from .errors import NotStored, RolloutError
 from .telemetry import AnswerRow, Telemetry
+
+#: Seconds between looks whether a disk that was full takes rows again.
+AGAIN = 1.0
 
 
 class Ledger:
@@ -14,10 +18,15 @@ class Ledger:
     A row is acknowledged when it is on the disk, and that takes milliseconds, however many rows are
     written. So those that arrive during one write are stored together by the next: group commit
     (DeWitt et al., SIGMOD 1984).
+
+    Attributes:
+        full: the disk took no more when something was last stored.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
+        self.full = False
+        self._looked = 0.0
         self._waiting: list[tuple[AnswerRow, asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -33,6 +42,29 @@ class Ledger:
             self._task = asyncio.create_task(self._write())
         await stored
 
+    async def feedback(self, answer: str, harm: bool, note: str) -> bool:
+        """Telemetry's `feedback`; returns and raises what it does."""
+        try:
+            first = await asyncio.to_thread(self.telemetry.feedback, answer, harm, note)
+        except NotStored:
+            self.full = True
+            raise
+        return first
+
+    async def look_again(self) -> None:
+        """Where the disk was full, look whether it takes rows again.
+
+        Else a server that nobody is sent to while it is full would stay so for ever.
+        """
+        if not self.full or time.monotonic() < self._looked + AGAIN:
+            return
+        self._looked = time.monotonic()
+        try:
+            await asyncio.to_thread(self.telemetry.store.touch)
+            self.full = False
+        except RolloutError:
+            pass  # it still is
+
     async def _write(self) -> None:
         while self._waiting:
             together, self._waiting = self._waiting, []
@@ -43,6 +75,7 @@ class Ledger:
                 problem = error
             except Exception as error:  # nobody may wait for ever
                 problem = RolloutError(f"{type(error).__name__}: {error}")
+            self.full = isinstance(problem, NotStored)
             for _, stored in together:
                 if stored.done():  # whoever waited has gone; the row is stored all the same
                     continue

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..fingerprint import folder_digest
+from . import reserve
 from .admission import check, text_of
 from .errors import (
     BadSetting,
@@ -218,7 +219,16 @@ class Registry:
             NotAllowed: nothing is staged or live.
             Damaged: the files of the version to go back to are not those that were registered. The
                 live version goes on answering; put the files back and call again.
+            NotStored: the disk is full, and no reserve of a server is left; see `reserve`.
         """
+        try:
+            return self._roll_back(reason)
+        except NotStored:
+            if not reserve.spend(self.store.path):
+                raise
+            return self._roll_back(reason)
+
+    def _roll_back(self, reason: str) -> Rollback:
         started = clocks.perf_counter()
         while True:
             leaving, target, live = self._way_back(self._standings())

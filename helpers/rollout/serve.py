@@ -56,20 +56,31 @@ def read_key(path: str | Path) -> bytes:
 
     It must outlive the server: with another key every user would be assigned anew, and counted as
     another one. It is not kept in the store, whose hashes it protects.
+
+    Raises:
+        BadSetting: it can be neither read nor made.
     """
     path = Path(path)
-    with contextlib.suppress(FileExistsError):
-        # Written aside and then put in place: nobody ever reads half a key.
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                _make_key(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise BadSetting(f"The key {path} can be neither read nor made: {error}.") from error
+
+
+def _make_key(path: Path) -> None:
+    # Written aside and then put in place: nobody ever reads half a key.
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
         with open(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(aside, path)  # fails where there is a key
-        finally:
-            aside.unlink()
-    return path.read_bytes()
+        os.link(aside, path)  # fails where there is a key
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def build(

@@ -1,6 +1,8 @@
 """From a request to its answer: read, asked of the worker, recorded, and only then given.
 
-An answer that could not be stored is not given: what nobody counts, no canary can see.
+An answer that could not be stored is not given: what nobody counts, no canary can see. While the
+disk is full every request is told so (503), a stream that had begun ends with the error in place of
+its last events, and the first row that fits ends it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from ..models import context_length
-from . import protocol
+from . import protocol, reserve
 from .errors import Busy, NotStored, RolloutError, UnknownAnswer, UnknownVersion
 from .fleet import Fleet, NotReady
 from .ledger import Ledger
@@ -272,9 +274,7 @@ class Service:
         """Note how an answer turned out. The first word counts; `recorded` says if this was it."""
         given = protocol.parse(Feedback, await self.body(request))
         try:
-            first = await asyncio.to_thread(
-                self.telemetry.feedback, given.id, given.harm, given.note
-            )
+            first = await self.ledger.feedback(given.id, given.harm, given.note)
         except UnknownAnswer as error:
             raise ApiError(404, str(error), "answer_not_found", "id") from error
         except RolloutError as error:
@@ -283,14 +283,22 @@ class Service:
             self.metrics.feedback.labels("yes" if given.harm else "no").inc()
         return JSONResponse({"id": given.id, "object": "feedback", "recorded": first})
 
-    def problems(self) -> list[str]:
+    async def problems(self) -> list[str]:
         """Why this server does not answer as it should; names no version and no file."""
-        found = [] if self.worker.alive else ["no answers are being written"]
-        return found + ["a version cannot be loaded"] * bool(self.fleet.broken)
+        await self.ledger.look_again()
+        signs = {
+            "no answers are being written": not self.worker.alive,
+            "a version cannot be loaded": bool(self.fleet.broken),
+            "the disk is full: answers cannot be stored, and are not given": self.ledger.full,
+        }
+        return [problem for problem, there in signs.items() if there]
 
     async def tidy(self) -> None:
-        """Delete kept texts whose time is over, now and once an hour; until cancelled."""
+        """Now and once an hour, until cancelled: delete kept texts whose time is over, and see that
+        there is room for a rollback."""
         while True:
+            if not await asyncio.to_thread(reserve.keep, self.telemetry.store.path):
+                log.error("The disk is full: there may be no room for a rollback. Make some.")
             try:
                 await asyncio.to_thread(self.telemetry.expire)
             except RolloutError as error:

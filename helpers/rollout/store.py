@@ -8,6 +8,7 @@ What SQLite has acknowledged is on the disk: the write-ahead log is synced at ev
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from .schema import APPLICATION, TABLES, TRANSITIONS, TRIGGERS, VERSION
 
 #: So many seconds a writer waits for another one before it gives up as `Busy`.
 PATIENCE = 5.0
+#: Bytes that must be free on a disk that has been full, before it counts as having room again.
+ROOM = 2**20
 
 
 def connect(path: str | Path, patience: float = PATIENCE) -> sqlite3.Connection:
@@ -177,6 +180,17 @@ class Store:
         """All rows that a query finds."""
         with self._lock, explained(self.path):
             return self.connection.execute(query, values).fetchall()
+
+    def touch(self) -> None:
+        """Write what is there already, to see whether the disk takes it and has room for more.
+
+        Raises:
+            Busy, NotStored: it does not.
+        """
+        if shutil.disk_usage(self.path.parent).free < ROOM:
+            raise NotStored(f"The disk of {self.path} has hardly any room. Make some.")
+        with self.writing() as db:
+            db.execute(f"PRAGMA user_version = {VERSION}")
 
     def wipe(self) -> None:
         """Bring the log into the file and empty it, so that deleted texts are in neither.
