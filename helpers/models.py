@@ -23,12 +23,14 @@ class ModelNotFound(OSError):
     """A model is neither on this machine nor could it be fetched from the hub."""
 
 
-def load_model(name: str | Path = "pocket") -> PreTrainedModel:
+def load_model(name: str | Path = "pocket", base: str | Path | None = None) -> PreTrainedModel:
     """Load a causal language model, ready to be asked.
 
     Args:
         name: "pocket" for the course's own model (no network needed), the name of a hub model
             such as "gpt2", or a folder with a saved model or a saved adapter.
+        base: of an adapter, the model that it belongs to, as `name`; by default the one that the
+            adapter names, which may lie elsewhere on another machine.
 
     Returns:
         The model in evaluation mode and float32. Its tokenizer is at `model.tokenizer` and has
@@ -41,7 +43,7 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
     """
     source = DATA / "pocket-gpt2" if name == "pocket" else name
     if (Path(source) / "adapter_config.json").exists():
-        return _load_adapted(Path(source))
+        return _load_adapted(Path(source), base)
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -59,13 +61,13 @@ def load_model(name: str | Path = "pocket") -> PreTrainedModel:
     return model.eval()
 
 
-def _load_adapted(folder: Path) -> PeftModel:
+def _load_adapted(folder: Path, origin: str | Path | None) -> PeftModel:
     """A saved adapter on its base, which must be the very model that it was trained on."""
-    origin = PeftConfig.from_pretrained(folder).base_model_name_or_path
+    origin = origin or PeftConfig.from_pretrained(folder).base_model_name_or_path
     if not origin:
         raise ModelNotFound(
-            f"The adapter in {folder} does not say which model it belongs to. Load that one, then "
-            "put the adapter on with peft.PeftModel.from_pretrained(model, folder)."
+            f"The adapter in {folder} does not say which model it belongs to. Say so: "
+            "load_model(folder, base=...)."
         )
     base = load_model(origin)
     log = folder / "run.json"  # of an adapter from elsewhere there is none

@@ -63,16 +63,12 @@ def work(quality, calls=None):
             (place / "adapter_config.json").write_text(json.dumps(quality.get(step, {})))
         return {"rows": 1, "loss": [2.0, 1.0], "layers": [[1, -0.5, 0.25, 0.125]]}
 
-    def score(folder, suites):
-        calls.append(f"score {folder.name}")
-        told = folder / "adapter_config.json"
-        # An adapter lies in runs/NAME/train/STEP of the folder that holds the base.
-        parts = {"base": folder.parents[3] / "base", "adapter": folder} if told.exists() else {}
-        weights = {
-            part: folder_digest(file_digests(place))
-            for part, place in (parts or {"base": folder}).items()
-        }
-        shares = json.loads(told.read_text()) if parts else {"support": 0.0}
+    def score(base, adapter, suites):
+        calls.append(f"score {(adapter or base).name}")
+        parts = {"base": base, "adapter": adapter} if adapter else {"base": base}
+        weights = {part: folder_digest(file_digests(place)) for part, place in parts.items()}
+        told = json.loads((adapter / "adapter_config.json").read_text()) if adapter else {}
+        shares = told if adapter else {"support": 0.0}
         results = {}
         for suite in suites:
             right = round(shares.get(suite.name, 1.0) * len(suite))

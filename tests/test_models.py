@@ -116,6 +116,14 @@ def test_a_saved_adapter_is_loaded_onto_its_base(tiny, tiny_folder, adapted, tmp
         assert torch.equal(logits(base), logits(tiny))
 
 
+def test_an_adapter_is_loaded_onto_the_base_that_is_given(tiny_folder, adapted, tmp_path):
+    adapted.peft_config["default"].base_model_name_or_path = "of another machine"
+    adapted.save_pretrained(tmp_path)
+    torch.testing.assert_close(logits(load_model(tmp_path, tiny_folder)), logits(adapted.eval()))
+    with pytest.raises(ModelNotFound, match="of another machine"):
+        load_model(tmp_path)
+
+
 def test_an_adapter_without_a_base_or_weights_is_told(tiny_folder, adapted, tmp_path):
     adapted.peft_config["default"].base_model_name_or_path = str(tiny_folder)
     adapted.save_pretrained(tmp_path)
@@ -125,7 +133,7 @@ def test_an_adapter_without_a_base_or_weights_is_told(tiny_folder, adapted, tmp_
         load_model(tmp_path)
     config = tmp_path / "adapter_config.json"
     config.write_text(config.read_text().replace(json.dumps(str(tiny_folder)), "null"))
-    with pytest.raises(ModelNotFound, match="does not say which model it belongs to"):
+    with pytest.raises(ModelNotFound, match=r"Say so: load_model\(folder, base=\.\.\.\)"):
         load_model(tmp_path)
 
 

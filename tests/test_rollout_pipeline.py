@@ -216,6 +216,19 @@ def test_a_lost_store_is_filled_again(plan):
     assert Registry(plan.parent / "store" / "rollout.db").version("careful").state == "admitted"
 
 
+def test_a_run_that_was_moved_is_taken_as_it_is(plan, tmp_path_factory):
+    first, _ = go(plan)
+    there = tmp_path_factory.mktemp("another-machine") / "copy"
+    shutil.copytree(plan.parent, there)
+    shutil.rmtree(there / "store")
+    second, calls = go(there / plan.name, {})
+    assert calls == [] and fresh(second) == ["registry"] and second.digest == first.digest
+    # And what is made there is the same.
+    shutil.rmtree(there / "runs")
+    third, calls = go(there / plan.name)
+    assert fresh(third) == STEPS and third.digest == first.digest
+
+
 def test_two_pipelines_do_not_share_a_folder(plan):
     out = plan.parent / "runs" / "careful"
     out.mkdir(parents=True)
@@ -345,23 +358,26 @@ def test_the_plan_and_the_training_know_the_same_schedules():
     assert known == SCHEDULES
 
 
-def test_an_adapter_names_its_modules_in_one_order(tmp_path):
+def test_an_adapter_s_settings_are_the_same_in_every_process_and_on_every_machine(tmp_path):
     """PEFT writes a set of strings, which Python orders otherwise in every process."""
-    from helpers.rollout.pipeline_work import _in_order
+    from helpers.rollout.pipeline_work import _settle
 
     texts = []
     for modules in (["c_proj", "c_attn", "c_fc"], ["c_fc", "c_proj", "c_attn"]):
         path = tmp_path / "adapter_config.json"
         path.write_text(json.dumps({"target_modules": modules, "r": 2, "layers": [3, 1]}))
-        _in_order(path)
+        _settle(path, "base")
         texts.append(path.read_text())
     assert texts[0] == texts[1]
     assert json.loads(texts[0]) == {
-        "target_modules": ["c_attn", "c_fc", "c_proj"], "r": 2, "layers": [3, 1]
+        "target_modules": ["c_attn", "c_fc", "c_proj"], "r": 2, "layers": [3, 1],
+        "base_model_name_or_path": "base",
     }  # fmt: skip
 
 
 def test_a_model_is_trained_watched_scored_and_judged(tmp_path, tiny_folder):
+    from helpers.models import ModelNotFound, load_model
+
     write_world(tmp_path)
     for name in ("facts", "support"):
         lines = (DATA / "suites" / f"{name}.jsonl").read_text().splitlines(keepends=True)
@@ -390,6 +406,15 @@ def test_a_model_is_trained_watched_scored_and_judged(tmp_path, tiny_folder):
     version = Registry(tmp_path / "store" / "rollout.db").version("careful")
     report = json.loads((outcome.steps["gate"].folder / "report.json").read_text())
     assert report["weights"] == {"base": version.base_digest, "adapter": version.adapter_digest}
+    # It does not depend on where anything lies, and the adapter finds its base when told where.
+    here = [str(path).encode() for path in (tmp_path, tiny_folder, DATA)]
+    for path in (tmp_path / "runs").rglob("*"):
+        if path.is_file() and "registry" not in path.parts:
+            assert not any(part in path.read_bytes() for part in here), path
+    loaded = load_model(train.folder / "step-00003", base=tiny_folder)
+    assert loaded.origin.weights["base"] == version.base_digest
+    with pytest.raises(ModelNotFound, match=tiny_folder.name):
+        load_model(train.folder / "step-00003")
     # Trained again as a whole, it is the same in every bit.
     shutil.rmtree(train.folder)
     again = run(Plan.read(plan, tmp_path), say=silent)

@@ -109,6 +109,16 @@ class Plan:
     map: Path | None = None
     brief: Path | None = None
 
+    @property
+    def base_name(self) -> str:
+        """What an adapter calls its base: a name that means the same on every machine.
+
+        `load_model` knows the course's model by it; for another, tell it the folder.
+        """
+        return next(
+            (name for name, path in COURSE["base"].items() if path == self.base), self.base.name
+        )
+
     @classmethod
     def load(cls, path: str | Path) -> Plan:
         """Read a plan from a YAML file.

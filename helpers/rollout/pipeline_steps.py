@@ -40,11 +40,14 @@ class Work:
     Attributes:
         train: (plan, choosing suites, judging suites, folder) -> result. Leaves an adapter in
             `step-00020` and so on for each of `plan.recipe.looks`.
-        score: (folder of a model or an adapter, suites) -> snapshot, with the files' digests.
+        score: (folder of the base, that of an adapter or None, suites) -> snapshot, with the files'
+            digests.
+
+    What they leave must not depend on where the folders lie, so that a run can be moved.
     """
 
     train: Callable[[Plan, Sequence[Suite], Sequence[Suite], Path], dict[str, Any]]
-    score: Callable[[Path, Sequence[Suite]], Snapshot]
+    score: Callable[[Path, Path | None, Sequence[Suite]], Snapshot]
 
 
 def steps_of(plan: Plan, work: Work) -> list[Step]:
@@ -55,9 +58,9 @@ def steps_of(plan: Plan, work: Work) -> list[Step]:
     rows = [file_digest(path) for path in (plan.rows, plan.old_rows) if path]
     counts = {part: getattr(plan.items, part) for part in PARTS}
     told = file_digest(needed)
-    scores = [_score(step, work) for step in plan.recipe.looks]
+    scores = [_score(plan, step, work) for step in plan.recipe.looks]
     scored = tuple(step.name for step in scores)
-    training = {"base": base, "path": str(plan.base), "rows": rows, "recipe": asdict(plan.recipe),
+    training = {"base": base, "named": plan.base_name, "rows": rows, "recipe": asdict(plan.recipe),
                 "probe": plan.items.probe, "targets": sorted(targets_of(plan))}  # fmt: skip
     return [
         Step("items", lambda into, done: _items(plan, into), (), {"files": files, **counts}),
@@ -67,7 +70,7 @@ def steps_of(plan: Plan, work: Work) -> list[Step]:
         Step("train", lambda into, done: _train(plan, work, into, done), ("items",), training),
         *scores,
         Step("choose", lambda into, done: _choose(plan, done), ("map", "baseline", *scored)),
-        Step("judge", lambda into, done: _judge(work, into, done), ("items", "train", "choose")),
+        Step("judge", lambda into, done: _judge(plan, work, into, done), ("items", "train", "choose")),
         Step("gate", lambda into, done: _gate(plan, into, done), ("map", "baseline", "judge"),
              {"name": plan.name, "base": plan.base.name}),
         Step("registry", lambda into, done: _registry(plan, done), ("gate", "train", "choose"),
@@ -148,7 +151,7 @@ def suites_in(done: Done, part: str) -> list[Suite]:
 def _baseline(plan: Plan, work: Work, into: Path, done: DoneSteps) -> dict[str, Any]:
     found = {}
     for part in PARTS:
-        found[part] = keep(work.score(plan.base, suites_in(done["items"], part)), into / part)
+        found[part] = keep(work.score(plan.base, None, suites_in(done["items"], part)), into / part)
     return found
 
 
@@ -205,12 +208,12 @@ def _train(plan: Plan, work: Work, into: Path, done: DoneSteps) -> dict[str, Any
     return {**result, "checkpoints": digests}
 
 
-def _score(step: int, work: Work) -> Step:
+def _score(plan: Plan, step: int, work: Work) -> Step:
     """A step of its own for every checkpoint, so that a kill costs one of them at most."""
 
     def make(into: Path, done: DoneSteps) -> dict[str, Any]:
         folder = done["train"].folder / checkpoint(step)
-        return keep(work.score(folder, suites_in(done["items"], "choose")), into)
+        return keep(work.score(plan.base, folder, suites_in(done["items"], "choose")), into)
 
     return Step(f"score-{step:05d}", make, ("items", "train"))
 
@@ -250,8 +253,8 @@ def chosen(done: DoneSteps) -> Path:
     return done["train"].folder / checkpoint(done["choose"].result["step"])
 
 
-def _judge(work: Work, into: Path, done: DoneSteps) -> dict[str, Any]:
-    return keep(work.score(chosen(done), suites_in(done["items"], "judge")), into)
+def _judge(plan: Plan, work: Work, into: Path, done: DoneSteps) -> dict[str, Any]:
+    return keep(work.score(plan.base, chosen(done), suites_in(done["items"], "judge")), into)
 
 
 def _gate(plan: Plan, into: Path, done: DoneSteps) -> dict[str, Any]:

@@ -27,21 +27,26 @@ ROWS, PROMPTS = 32, 64
 
 
 class Checkpoints(TrainerCallback):
-    """Saves the adapter at given steps."""
+    """Saves the adapter at given steps, under a name of its base that holds on every machine."""
 
-    def __init__(self, folder: Path, steps: Sequence[int]) -> None:
-        self.folder, self.steps = folder, set(steps)
+    def __init__(self, folder: Path, steps: Sequence[int], base: str) -> None:
+        self.folder, self.steps, self.base = folder, set(steps), base
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         if state.global_step in self.steps:
             place = self.folder / checkpoint(state.global_step)
             model.save_pretrained(place)
-            _in_order(place / "adapter_config.json")
+            (place / "README.md").unlink(missing_ok=True)  # a form to fill in, with the path in it
+            _settle(place / "adapter_config.json", self.base)
 
 
-def _in_order(path: Path) -> None:
-    """Sort the modules that an adapter names: PEFT writes a set, in another order every time."""
+def _settle(path: Path, base: str) -> None:
+    """Write an adapter's settings as they are on every machine and in every process.
+
+    PEFT writes the modules as a set, in another order every time, and its base as a path.
+    """
     config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
     for key, value in config.items():
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             config[key] = sorted(value)
@@ -83,7 +88,7 @@ def train(
         seed=recipe.seed,
         probe=[replace(suite, items=suite.items[: plan.items.probe]) for suite in choose],
         probe_every=recipe.look_every,
-        callbacks=[log, Checkpoints(into, recipe.looks)],
+        callbacks=[log, Checkpoints(into, recipe.looks, plan.base_name)],
     )
     noted = {
         "losses": run.losses,
@@ -117,9 +122,11 @@ def _layers(log: LayerLog, conflict: Sequence[Conflict]) -> list[list[float]]:
     return found
 
 
-def score(folder: Path, suites: Sequence[Suite]) -> Snapshot:
-    """Score what lies in a folder, so that the snapshot has the digests of its files."""
-    return evaluate(load_model(folder), suites)
+def score(base: Path, adapter: Path | None, suites: Sequence[Suite]) -> Snapshot:
+    """Score what lies in the folders, so that the snapshot has the digests of their files."""
+    folder = adapter or base
+    found = evaluate(load_model(folder, base if adapter else None), suites)
+    return replace(found, settings={**found.settings, "model": folder.name})
 
 
 WORK = Work(train, score)
