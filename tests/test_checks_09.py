@@ -83,3 +83,42 @@ def test_the_bet_by_a_loop_is_right():
 def test_the_likely_mistake_in_the_bet_is_named(answer, told):
     result = grade("9.2", answer)
     assert result.status == "wrong" and told in result.message
+
+
+def stages(*rows):
+    return {"stages": [*({"percent": p} | more for p, more in rows), {"percent": 100}]}
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        stages((5, {"within": 5}), (50, {})),
+        stages((5, {"hours": 2, "within": 6}), (25, {"within": 3}), (50, {})),
+        stages((5, {"within": 5}), (30, {})),
+    ],
+)
+def test_plans_that_keep_the_limits(plan):
+    assert grade("9.3", plan).status == "right"
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (stages((50, {})), "Begin narrower"),
+        (stages((20, {})), "Begin narrower"),
+        (stages((1, {"hours": 1}), (25, {})), "before has seen nothing"),
+        (stages((1, {"hours": 24}), (5, {"hours": 24}), (25, {"hours": 24})), "20 h are allowed"),
+        (stages((1, {})), "fewer than half"),
+        (stages((5, {})), "Wait less, or widen further"),
+        (stages((2, {"within": 14}), (50, {})), "extra users"),
+        (stages((50, {}), (5, {})), "wider than the one before"),
+        ({"stages": [{"percent": 5}]}, "100"),
+        ({"stages": [{"share": 5}]}, "percent"),
+        (5, "dict"),
+        (stages((100, {})), "100"),
+        ({"stages": [{"percent": 100}]}, "nobody is left"),
+    ],
+)
+def test_what_a_plan_costs_is_told(plan, told):
+    result = grade("9.3", plan)
+    assert result.status == "wrong" and told in result.message

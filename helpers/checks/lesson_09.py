@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -130,4 +130,68 @@ def _not_numbers(value: Any) -> str | None:
         return f"It returned a {type(value).__name__}; a list of numbers is asked for."
     if numbers.ndim != 1:
         return "A plain list of numbers is asked for, one an answer."
+    return None
+
+
+# 9.3
+
+#: Answers an hour, margin in points, hours until feedback counts, and the old version's harm.
+PER_HOUR, MARGIN, WINDOW, OLD = 1000, 1.0, 2.0, 0.03
+#: What a plan must keep: hours until half of the harmless candidates are live, and extra users
+#: harmed by candidates that harm so many points more.
+LIVE_WITHIN, MOST = 20.0, {3: 65.0, 30: 60.0}
+#: Another seed than any that the lesson shows: a plan is not fitted to the rollouts that try it.
+TRIALS, SEED = 400, 9
+
+
+@exercise(
+    "9.3",
+    reading="The narrow stage is for the catastrophe, and must last longer than feedback takes. "
+    "Against a small harm, stages save little: there, time is paid with users.",
+)
+def plan(answer: Any) -> str | None:
+    from ..rollout.errors import RolloutError
+    from ..rollout.plan import Stages
+    from ..rollout.traffic import Kind, Traffic
+    from ..rollout.trial import try_stages
+
+    if not isinstance(answer, Mapping):
+        return 'Give a dict with a list of "stages".'
+    try:
+        stages = Stages.load(answer)
+        trials = {
+            points: try_stages(
+                stages, Traffic((Kind("all", 1.0, OLD, OLD + points / 100),)), MARGIN,
+                count=TRIALS, per_hour=PER_HOUR, seed=SEED,
+            )
+            for points in MOST
+        }  # fmt: skip
+    except RolloutError as error:
+        return str(error)
+    first = stages.stages[0]
+    live = trials[3].hours_to_live
+    told = "fewer than half go live" if numpy.isinf(live) else f"half are live in {live:.1f} h"
+    if trials[30].harmed > MOST[30]:
+        harmed = f"At 30 points it harms {trials[30].harmed:.0f} extra users"
+        if first.share <= 0.05:
+            return (
+                f"{harmed}, although it begins with few. Feedback counts after {WINDOW:g} hours: a "
+                "first stage that ends before has seen nothing. Give it `hours`, or a `within`."
+            )
+        return (
+            f"{harmed}: until the first feedback counts, {100 * first.share:g} % of the users have "
+            "it. Begin narrower."
+        )
+    if live > LIVE_WITHIN:
+        why = (
+            f"{100 * first.share:g} % of the users see too little in that time; widen sooner"
+            if first.share < 0.05
+            else "wait less, or widen further"
+        )
+        return f"Of harmless candidates {told}; {LIVE_WITHIN:g} h are allowed. {why.capitalize()}."
+    if trials[3].harmed > MOST[3]:
+        return (
+            f"At 3 points it harms {trials[3].harmed:.0f} extra users; {MOST[3]:g} are allowed. It "
+            "is too wide before much is ruled out: stay narrower, or ask for a smaller `within`."
+        )
     return None

@@ -60,12 +60,12 @@ class AnswerRow:
     version: str
     arm: Arm | Literal["direct"]
     share: float
-    category: str
-    prompt_tokens: int
-    answer_tokens: int
-    latency: float
-    refused: bool
-    truncated: bool
+    category: str = "other"
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    latency: float = 0.0
+    refused: bool = False
+    truncated: bool = False
     prompt: str | None = None
     answer: str | None = None
 
