@@ -40,6 +40,19 @@ def test_the_category_on_nobody_s_map_is_found_with_its_harm_and_its_questions(e
     assert re.search(r"\norder_sums +missing ", repr(gaps)) and "order_sums" in gaps._repr_html_()
 
 
+def test_the_table_fits_a_page_and_shows_one_question_of_each_gap(events):
+    taken = events.assign(category=events["category"].replace("order_sums", "other"))
+    gaps = find_gaps(taken, MAP, BRIEF)
+    head, row = repr(gaps).splitlines()
+    assert len(head) < 200 and len(row) < 200
+    question = re.search(r"\+\d+ +(.*)$", row)[1]
+    assert "Customer" not in question and "Agent" not in question
+    assert question.removesuffix(" …") in gaps[0].examples[0]
+    assert f"{100 * gaps[0].share:.1f} %" in row and f"+{gaps[0].harms:.0f}" in row
+    bare = find_gaps(events.assign(prompt=None), MAP, BRIEF)
+    assert repr(bare).endswith("–")
+
+
 def test_nothing_is_found_where_nothing_is_missing():
     harmless = answers(Traffic.from_brief(BRIEF, unmapped={}), 10, 500, 0.3)
     gaps = find_gaps(harmless, MAP, BRIEF)

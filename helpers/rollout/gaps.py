@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Literal
 
 import numpy
@@ -38,7 +39,9 @@ WORD = re.compile(r"[^\W\d_]{3,}")
 
 Reason = Literal["missing", "more traffic than planned", "harm that the map does not see"]
 NOTHING = "The telemetry shows nothing that the map lacks."
-HEADS = ("category", "why", "traffic", "harm: candidate", "control", "difference", "examples")
+HEADS = ("category", "why", "traffic", "harm: candidate", "control", "more of 1,000", "example")
+#: What stands around a question in a prompt, such as "Customer: ... Agent:".
+AROUND = re.compile(r"^[A-Z]\w*: | [A-Z]\w*:$")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Gap:
 
 
 class Gaps(tuple[Gap, ...]):
-    """The gaps, the most harmful first."""
+    """The gaps, the most harmful first. Shown as a table, with the first example of each."""
 
     __slots__ = ()
 
@@ -91,17 +94,19 @@ class Gaps(tuple[Gap, ...]):
         def rate(value: float | None, ends: tuple[float, float] | None) -> str:
             if value is None or ends is None:
                 return "–"
-            return f"{100 * value:.1f} % ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
+            return f"{100 * value:.0f} % ({100 * ends[0]:.0f} to {100 * ends[1]:.0f})"
 
         return [
             (
                 gap.name,
                 gap.reason,
-                rate(gap.share, gap.share_interval),
+                f"{100 * gap.share:.1f} %",
                 rate(gap.candidate, gap.candidate_interval),
                 rate(gap.control, gap.control_interval),
-                f"{gap.harms:+.1f} per 1,000",
-                " | ".join(gap.examples),
+                f"{gap.harms:+.0f}",
+                shorten(AROUND.sub("", gap.examples[0]), 90, placeholder=" …")
+                if gap.examples
+                else "–",
             )
             for gap in self
         ]
