@@ -16,6 +16,8 @@ import pytest
 from openai import OpenAI
 
 QUESTION = "How do I boil an egg?"
+#: Sent with every raw request.
+HEADERS: dict[str, str] = {}
 
 
 def client_of(address, key="none"):
@@ -33,7 +35,7 @@ def raw(client, path, body, method="POST", **headers):
     """Status, headers and parsed body of a request that the client would never send."""
     address = urlsplit(str(client.base_url))
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
-    sent = {"Content-Type": "application/json", **headers}
+    sent = {"Content-Type": "application/json", **HEADERS, **headers}
     connection.request(method, path, body, sent)
     reply = connection.getresponse()
     text = reply.read()

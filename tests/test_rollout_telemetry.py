@@ -150,8 +150,11 @@ PRIVATE = {
                "4111111111111111", "6011.0009.9013.9424"),
     "<number>": ("0171 2345678", "+49 30 1234-567", "(555) 123-4567", "030/12 34 56 78",
                  "1234567", "98765", "+1.415.555.2671", "12–34–56–78",
-                 "DE89 3704 0044 0532 0130 00",
                  "٠١٢٣٤٥٦٧"),
+    "<account>": ("DE89 3704 0044 0532 0130 00", "GB29NWBK60161331926819",
+                  "FR14 2004 1010 0505 0001 3M02 606", "NO93 8601 1117 947"),
+    "<key>": ("sk-proj-Zq8vT1xW0rLmB4nYc7Kd", "AKIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c8",
+              "9f86d081884c7d659a2feaa0c55ad015"),
 }  # fmt: skip
 
 
@@ -168,16 +171,26 @@ def test_what_tells_who_somebody_is_goes(sign, text):
     "text",
     ["17 + 34 = 51", "4 x 5 = 20. 20 + 17 = 37. The answer is 37.", "76, 54, 39", "order 3124",
      "1. Put it in. 2. Close it.", "within 28 days", "I am @home", "12:30 to 14:45", "3,50 dollars",
-     "at 5 pm @ the store", ""],
+     "at 5 pm @ the store", "WXYZ", "internationalisation", "state-of-the-art-things", "",
+     "ORDER NO12 WITH MORE WORDS IN IT", "AT 12 THE SHOP"],
 )  # fmt: skip
 def test_sums_lists_and_prices_stay(text):
     assert redact(text) == text
 
 
+def test_the_id_of_whom_a_text_is_from_goes_too(keeping):
+    text = "mallory here. Is mallory's name malloryx?"
+    keeping.record(replace(ROW, user="mallory", prompt=text))
+    assert keeping.answers()["prompt"].tolist() == ["<user> here. Is <user>'s name malloryx?"]
+    keeping.feedback(ROW.id, True, "I, mallory, am not bob.")
+    assert keeping.events()["note"].tolist() == ["I, <user>, am not bob."]
+
+
 def test_redaction_takes_no_longer_for_texts_made_to_slow_it_down():
     started = time.perf_counter()
     for text in ("a" * 200_000, "1" * 200_000, "1 " * 100_000, "@" * 200_000, "a@" * 100_000,
-                 "(" * 100_000 + "1", "1" + "(" * 200_000):  # fmt: skip
+                 "(" * 100_000 + "1", "1" + "(" * 200_000, "AB12" * 50_000, "AB12 " * 40_000,
+                 "AB12 CD" + "E" * 200_000):  # fmt: skip
         redact(text)
     assert time.perf_counter() - started < 2
 
@@ -259,15 +272,15 @@ def test_who_is_forgotten_is_in_no_byte_of_the_store_or_its_log(keeping):
     for number in range(40):
         user, text = ("alice", "a word of Alice") if number % 2 else ("bob", "a word of Bob")
         keeping.record(replace(ROW, id=f"{user}-{number}", user=user, prompt=text * 50))
-        keeping.feedback(f"{user}-{number}", True, f"a note on {user}")
+        keeping.feedback(f"{user}-{number}", True, f"a note on {user.title()}")
     hashed = user_hash(KEY, "alice").encode()
     assert hashed in everything(keeping) and b"word of Alice" in everything(keeping)
     assert keeping.forget("alice") == 20
     assert keeping.forget("alice") == 0
     disk = everything(keeping)
-    for trace in (hashed, b"word of Alice", b"note on alice", b"alice-1"):
+    for trace in (hashed, b"word of Alice", b"note on Alice", b"alice-1"):
         assert trace not in disk
-    assert b"word of Bob" in disk and b"note on bob" in disk
+    assert b"word of Bob" in disk and b"note on Bob" in disk
     assert len(keeping.answers()) == len(keeping.events()) == 20
     with pytest.raises(UnknownAnswer):
         keeping.feedback("alice-1", True)

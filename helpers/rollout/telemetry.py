@@ -127,7 +127,8 @@ class Telemetry:
         if self.keep_texts is not None and (row.prompt is not None or row.answer is not None):
             until = row.time + self.keep_texts.total_seconds()
             texts = tuple(
-                None if text is None else redact(text) for text in (row.prompt, row.answer)
+                None if text is None else redact(text, lambda word: word == row.user)
+                for text in (row.prompt, row.answer)
             )
         user = None if row.user is None else user_hash(self._key, row.user)
         return (
@@ -156,7 +157,6 @@ class Telemetry:
             UnknownAnswer: no answer has this id.
             Busy, NotStored: and then it is not stored.
         """
-        told = redact(note) if note and self.keep_texts is not None else None
         query = (
             "INSERT INTO feedback (answer, time, harm, note) "
             "SELECT id, ?, ?, CASE WHEN texts_until IS NULL THEN NULL ELSE ? END "
@@ -164,11 +164,15 @@ class Telemetry:
         )
         when = self.clock() if time is None else time
         with explain_refusal(), self.store.writing() as db:
-            if not db.execute("SELECT 1 FROM answers WHERE id = ?", (answer_id,)).fetchone():
+            row = db.execute("SELECT user FROM answers WHERE id = ?", (answer_id,)).fetchone()
+            if row is None:
                 raise UnknownAnswer(
                     f"There is no answer {answer_id!r}. It was never recorded, or its user has "
                     "been forgotten."
                 )
+            told = None
+            if note and self.keep_texts is not None:
+                told = redact(note, lambda word: user_hash(self._key, word) == row[0])
             return db.execute(query, (when, int(harm), told, answer_id)).rowcount == 1
 
     def answers(self) -> pandas.DataFrame:
