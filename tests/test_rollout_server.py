@@ -216,7 +216,7 @@ def test_an_answer_that_cannot_be_stored_is_not_given(client, service, monkeypat
     with pytest.raises(openai.InternalServerError) as caught:
         ask(client, CONTROLS[0])
     assert caught.value.status_code == 503 and caught.value.code == "not_recorded"
-    with pytest.raises(openai.APIError, match="full"):
+    with pytest.raises(openai.APIError, match="not be stored"):
         list(ask(client, CONTROLS[0], stream=True))
     monkeypatch.undo()
     assert ask(client, CONTROLS[0]).choices[0].message.content
@@ -546,12 +546,57 @@ def test_a_damaged_candidate_costs_nobody_an_answer(registry, adapters, tmp_path
         reply = ask(client, CONTROLS[0])
         assert (reply.model, reply.choices[0].message.content) == ("v1", said["v1"])
         assert raw(client, "/healthz", None, "GET")[0] == 503
-        with pytest.raises(openai.InternalServerError, match="not those that were registered"):
+        with pytest.raises(openai.InternalServerError, match="cannot be loaded"):
             ask(client, model="v3")
         (folder / WEIGHTS).write_bytes(whole)  # put back: no restart is needed
         service.fleet.retry = 0.0
         assert ask(client, CONTROLS[0]).model == "v3"
         assert raw(client, "/healthz", None, "GET")[2]["status"] == "ok"
+
+
+def test_a_damaged_live_version_is_told_to_who_asks_and_the_rest_goes_on(registry, adapters, said):
+    """While it serves, what it has in memory answers; a new server has only the files."""
+    path, weights = registry.store.path, Path(registry.version("v1").adapter) / WEIGHTS
+    whole = weights.read_bytes()
+    try:
+        service = build(path, key=KEY)
+        with serving(service) as address, client_of(address) as client:
+            weights.write_bytes(whole[: len(whole) // 2])
+            assert ask(client, CONTROLS[0]).choices[0].message.content == said["v1"]
+        service = build(path, key=KEY)
+        with serving(service) as address, client_of(address) as client:
+            for stream in (False, True):
+                with pytest.raises(openai.InternalServerError) as caught:
+                    ask(client, CONTROLS[0], stream=stream)
+                error = caught.value
+                assert error.status_code == 503 and error.code == "model_not_ready"
+                assert error.body["type"] == "server_error" and "loaded" in error.message
+                assert str(weights.parent) not in error.message  # paths are for the log
+            assert ask(client, CANDIDATES[0]).choices[0].message.content == said["v2"]
+            status, _, told = raw(client, "/healthz", None, "GET")
+            assert status == 503 and told["problems"] == ["a version cannot be loaded"]
+            assert registry.rollback("v2 first").live == "v1"  # it is damaged, and says so
+            weights.write_bytes(whole)
+            service.fleet.retry = 0.0
+            assert ask(client, CONTROLS[0]).choices[0].message.content == said["v1"]
+            assert raw(client, "/healthz", None, "GET")[0] == 200
+    finally:
+        weights.write_bytes(whole)
+    assert service.telemetry.answers()["version"].tolist() == ["v1", "v2", "v1"]
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", WEIGHTS])
+def test_a_file_that_is_gone_or_nonsense_is_told(registry, tmp_path, name):
+    folder = random_adapter(tmp_path / "three", 3)
+    registry.register("v3", POCKET, folder)
+    passed(registry, "v3")
+    for spoil in (lambda: (folder / name).write_text("{not json"), (folder / name).unlink):
+        spoil()
+        with serving(build(registry.store.path, key=KEY)) as address, client_of(address) as client:
+            with pytest.raises(openai.InternalServerError) as caught:
+                ask(client, model="v3")
+            assert caught.value.status_code == 503 and caught.value.code == "model_not_ready"
+            assert ask(client).model == "v1"
 
 
 # As a process

@@ -22,14 +22,15 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from ..models import context_length
 from . import protocol, reserve
-from .errors import Busy, NotStored, RolloutError, UnknownAnswer, UnknownVersion
-from .fleet import Fleet, NotReady
+from .errors import RolloutError, UnknownAnswer
+from .explained import explained
+from .fleet import Fleet
 from .ledger import Ledger
 from .metrics import Metrics
 from .prompts import BadPrompt, Prompt, from_text, from_turns
 from .protocol import ApiError, ChatAsk, Feedback, TextAsk
 from .telemetry import AnswerRow, Telemetry
-from .worker import Closing, Event, Finished, Job, QueueFull, TimeLimit, Worker
+from .worker import Event, Finished, Job, Worker
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +267,6 @@ class Service:
             await self.ledger.record(row)
         except RolloutError as error:
             self.metrics.unrecorded.inc()
-            log.error("An answer could not be recorded: %s", error)
             raise self._explain(error) from error
         self.metrics.answered(end)
 
@@ -311,24 +311,7 @@ class Service:
             await asyncio.wait(self._left)
 
     def _explain(self, error: RolloutError) -> ApiError:
-        """An error of ours in the protocol's form."""
-        text = str(error)
-        if isinstance(error, QueueFull):
-            return ApiError(
-                429, text, "queue_full", type="rate_limit_error",
-                retry_after=self.worker.patience(),
-            )  # fmt: skip
-        if isinstance(error, UnknownVersion):
-            return ApiError(404, text, "model_not_found", "model")
-        if isinstance(error, TimeLimit):
-            return ApiError(504, text, "time_limit", type="server_error")
-        kinds = {Closing: "shutting_down", NotReady: "model_not_ready", Busy: "store_busy",
-                 NotStored: "not_recorded"}  # fmt: skip
-        for kind, code in kinds.items():
-            if isinstance(error, kind):
-                return ApiError(503, text, code, type="server_error", retry_after=1)
-        log.error("Not foreseen: %s: %s", type(error).__name__, error)
-        return ApiError(500, "The server failed. Its log says why.", "failed", type="server_error")
+        return explained(error, self.worker.patience)
 
 
 @dataclass(frozen=True)
