@@ -178,6 +178,8 @@ def test_every_answer_has_a_row_and_takes_feedback(client, service):
         body = json.dumps({"id": reply.id, "harm": True, "note": "wrong"})
         status, _, told = raw(client, "/v1/feedback", body)
         assert status == 200 and told["recorded"] is recorded
+    counted = 'rollout_feedback_total{arm="candidate",harm="yes",version="v2"} 1.0'
+    assert counted in metrics_of(client)
     events = service.telemetry.events()
     assert events["id"].tolist() == [reply.id] and events["harm"].tolist() == [True]
     status, _, told = raw(client, "/v1/feedback", json.dumps({"id": "x", "harm": False}))

@@ -42,14 +42,23 @@ class Ledger:
             self._task = asyncio.create_task(self._write())
         await stored
 
-    async def feedback(self, answer: str, harm: bool, note: str) -> bool:
-        """Telemetry's `feedback`; returns and raises what it does."""
+    async def feedback(self, answer: str, harm: bool, note: str) -> tuple[str, str] | None:
+        """Store a word of feedback; raises what telemetry's `feedback` does.
+
+        Returns:
+            Version and arm of the answer; None where this was not the first word on it.
+        """
+
+        def store() -> tuple[str, str] | None:
+            if self.telemetry.feedback(answer, harm, note):
+                return self.telemetry.answered_by(answer)
+            return None
+
         try:
-            first = await asyncio.to_thread(self.telemetry.feedback, answer, harm, note)
+            return await asyncio.to_thread(store)
         except NotStored:
             self.full = True
             raise
-        return first
 
     async def look_again(self) -> None:
         """Where the disk was full, look whether it takes rows again.

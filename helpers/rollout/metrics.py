@@ -35,7 +35,10 @@ class Metrics:
             registry=self.registry,
         )
         self.feedback = Counter(
-            "rollout_feedback", "Feedback events, by harm.", ["harm"], registry=self.registry
+            "rollout_feedback",
+            "First words of feedback, by harm and by who had answered.",
+            ["version", "arm", "harm"],
+            registry=self.registry,
         )
         self.unrecorded = Counter(
             "rollout_unrecorded",
@@ -56,6 +59,8 @@ class Metrics:
         self.answers.labels(version, end.placement.arm, end.finish).inc()
         self.tokens.labels(version).inc(end.written)
         self.seconds.labels(version).observe(end.latency)
+        for harm in ("yes", "no"):  # a series that began at 1 would hide its first harm from rate()
+            self.feedback.labels(version, end.placement.arm, harm)
 
     def page(self, worker: Worker, share: float) -> bytes:
         """The text that Prometheus reads."""

@@ -280,8 +280,8 @@ class Service:
         except RolloutError as error:
             raise self._explain(error) from error
         if first:
-            self.metrics.feedback.labels("yes" if given.harm else "no").inc()
-        return JSONResponse({"id": given.id, "object": "feedback", "recorded": first})
+            self.metrics.feedback.labels(*first, "yes" if given.harm else "no").inc()
+        return JSONResponse({"id": given.id, "object": "feedback", "recorded": bool(first)})
 
     async def problems(self) -> list[str]:
         """Why this server does not answer as it should; names no version and no file."""

@@ -175,6 +175,16 @@ class Telemetry:
                 told = redact(note, lambda word: user_hash(self._key, word) == row[0])
             return db.execute(query, (when, int(harm), told, answer_id)).rowcount == 1
 
+    def answered_by(self, answer_id: str) -> tuple[str, str]:
+        """The version and the arm of an answer.
+
+        Raises:
+            UnknownAnswer: no answer has this id.
+        """
+        for row in self.store.read("SELECT version, arm FROM answers WHERE id = ?", (answer_id,)):
+            return row
+        raise UnknownAnswer(f"There is no answer {answer_id!r}.")
+
     def answers(self) -> pandas.DataFrame:
         """One row an answer, in the order in which they were stored; `user` is a keyed hash."""
         rows = self.store.read(f"SELECT {', '.join(SHOWN)} FROM answers ORDER BY rowid")
