@@ -138,7 +138,7 @@ class CanaryLab:
         self.margin = slider("margin (points)", MARGINS, 1)
         self.test = ipywidgets.Dropdown(
             options=list(TESTS.items()), value="anytime", description="test",
-            style={"description_width": "6.5em"}, layout=ipywidgets.Layout(width="25em"),
+            style={"description_width": "8em"}, layout=ipywidgets.Layout(width="27em"),
         )  # fmt: skip
         self.told, self.image = ipywidgets.HTML(), picture()
         self.frame = self._frame()

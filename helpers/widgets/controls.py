@@ -27,8 +27,8 @@ def slider(
         value=value if value in options else options[-1],
         description=name,
         continuous_update=follow,
-        style={"description_width": "6.5em"},
-        layout=ipywidgets.Layout(width="38em" if follow else "21em", max_width="100%"),
+        style={"description_width": "6.5em" if follow else "8em"},
+        layout=ipywidgets.Layout(width="38em" if follow else "22.5em", max_width="100%"),
     )
 
 
