@@ -129,3 +129,16 @@ def test_peeking_raises_false_alarms_and_the_monitor_does_not():
     assert re.match(r"False alarms in 300 rollouts of 4,000 answers: fixed test", repr(found))
     with pytest.raises(BadEvents, match="too few"):
         false_alarms(answers=99)
+
+
+def test_ten_peeks_are_worse_than_one_and_better_than_thousands():
+    found = false_alarms(count=400, answers=5000, peeks=10)
+    names = list(found.at)
+    assert names == ["fixed test, peeked at", "fixed test, 10 peeks", "monitor", "fixed test, once"]
+    rates = [found.rate(name) for name in names]
+    assert rates[0] > rates[1] + 0.05 and rates[1] > rates[3] + 0.05
+    at = found.at["fixed test, 10 peeks"]
+    assert set(at[numpy.isfinite(at)]) <= set(range(500, 5001, 500))
+    assert plot.false_alarms(found).alt.count("percent") == 5
+    with pytest.raises(BadEvents, match="2 to 50"):
+        false_alarms(answers=5000, peeks=51)

@@ -85,6 +85,7 @@ THINGS: dict[str, Style] = {
     "monitor": Style("#0B5FA5", "-", "o"),
     "fixed test, peeked at": Style("#B03060", "--", "s"),
     "fixed test, once": Style("#5B6B1F", "-.", "^"),
+    "fixed test": Style("#128C7E", (0, (5, 1)), "D"),  # looked at now and then
     # ranks, darker as they rise
     "rank 1": Style("#6BAED6", ":", "v"),
     "rank 8": Style("#3182BD", "-.", "o"),

@@ -53,6 +53,7 @@ def false_alarms(
     control: float = USUAL,
     margin: float = 1.0,
     alpha: float = 0.05,
+    peeks: int | None = None,
     seed: int = 0,
 ) -> Alarms:
     """Rollouts whose candidate harms by just the margin, so that every roll-back is a false alarm.
@@ -64,17 +65,25 @@ def false_alarms(
         share: of the users who get the candidate.
         control: the old version's harm rate; the candidate's is the margin more.
         margin: in points.
+        peeks: a fourth test to add, the fixed one looked at so many times, at equal distances; it
+            sees other users.
 
     Raises:
         BadEvents: a setting is impossible.
     """
     if answers < FIRST:
         raise BadEvents(f"Nobody peeks before answer {FIRST}; {answers} answers are too few.")
+    if peeks is not None and not 2 <= peeks <= answers // FIRST:
+        raise BadEvents(f"Peeks are 2 to {answers // FIRST} in {answers} answers, not {peeks!r}.")
+    hours = answers / PER_HOUR
+    tests = [(name, method, None) for method, name in NAMES.items()]
+    if peeks is not None:
+        tests.insert(1, (f"fixed test, {peeks} peeks", "peeking", hours / peeks))
     found = {}
-    for method, name in NAMES.items():
+    for name, method, every in tests:
         outcomes = rollouts(
-            share, control, control + margin / 100, margin, alpha, per_hour=PER_HOUR,
-            hours=answers / PER_HOUR, window=0, method=method, count=count, seed=seed,
+            share, control, control + margin / 100, margin, alpha, per_hour=PER_HOUR, hours=hours,
+            window=0, method=method, count=count, seed=seed, every=every,
         )  # fmt: skip
         alarm = outcomes.verdict == "roll back"
         found[name] = numpy.where(alarm, numpy.round(outcomes.hours * PER_HOUR), numpy.inf)
