@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 
+import numpy
 import pytest
 import yaml
 from rollout_client import ask, client_of, metrics_of
@@ -194,3 +195,25 @@ def test_a_parser_of_prometheus_language_takes_every_rule(name):
     parser.parse(EXPRESSIONS[name])
     with pytest.raises(ValueError):
         parser.parse(EXPRESSIONS[name] + ")")
+
+
+def test_the_threshold_alone_rings_false_as_often_as_its_comment_says():
+    """Both versions do equal harm; the alert is evaluated every minute for three days."""
+    (alert,) = [rule for group in RULES["groups"] for rule in group["rules"]
+                if rule.get("alert") == "CandidateHarmsMore"]  # fmt: skip
+    margin, least = map(float, re.findall(r"> ([\d.]+)", alert["expr"]))
+    held, window, minutes = int(alert["for"].removesuffix("m")), 6 * 60, 72 * 60
+    rng, size = numpy.random.default_rng(0), (600, minutes)
+    arms = []
+    for share in (0.1, 0.9):  # 400 answers an hour, three percent of them reported
+        answers = rng.poisson(400 / 60 * share, size)
+        sums = [numpy.cumsum(x, axis=1) for x in (answers, rng.binomial(answers, 0.03))]
+        arms.append([x - numpy.pad(x, ((0, 0), (window, 0)))[:, :-window] for x in sums])
+    (asked, harmed), (others, harmed_others) = arms
+    beyond = (harmed / numpy.maximum(asked, 1) - harmed_others / others > margin) & (asked > least)
+    run = numpy.cumsum(beyond, axis=1)
+    run = (run[:, held:] - numpy.pad(run, ((0, 0), (1, 0)))[:, : -held - 1]) == held + 1
+    often, once = run.any(axis=1).mean(), beyond[:, 2 * window].mean()
+    assert 0.25 < often < 0.37 and once < 0.02
+    told = re.sub(r"\s*#\s*", " ", (SHIP / "rules.yml").read_text().split("groups:")[0])
+    assert "in about 31 of 100 rollouts" in told and "less than 2 of 100" in told
