@@ -276,6 +276,9 @@ MESSAGES = [{"role": "user", "content": "Hi"}]
         ({"stream": "yes"}, "invalid_value", "stream"),
         ({"n": 2}, "invalid_value", "n"),
         ({"tools": []}, "unsupported_parameter", "tools"),
+        ({"frequency_penalty": 0.5}, "unsupported_parameter", "frequency_penalty"),
+        ({"logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
         ({"user": ""}, "invalid_value", "user"),
         ({"user": "x" * 257}, "invalid_value", "user"),
         ({"model": None}, "invalid_value", "model"),
@@ -295,6 +298,22 @@ def test_a_wrong_request_is_told_what_is_wrong(shared, changes, code, param):
     assert (error["code"], error["type"]) == (code, "invalid_request_error")
     assert error["param"] == param or error["param"].startswith(f"{param}.")
     assert error["message"]
+
+
+def test_what_changes_nothing_may_be_sent(shared):
+    """Some clients send the defaults of the protocol with every request."""
+    idle = {
+        "frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "logprobs": False,
+        "response_format": {"type": "text"}, "n": 1, "stop": None, "temperature": None,
+        "top_p": None, "stream": None, "tools": None, "user": None, "max_tokens": None,
+    }  # fmt: skip
+    body = {"model": "shop", "messages": MESSAGES}
+    for sent in (body, {**body, **idle}):
+        status, _, told = raw(shared, "/v1/chat/completions", json.dumps(sent))
+        assert status == 200 and told["model"] == "v1"
+    first = shared.completions.create(model="v1", prompt="The")
+    second = shared.completions.create(model="v1", prompt="The", best_of=1, echo=False)
+    assert first.choices[0].text == second.choices[0].text
 
 
 @pytest.fixture(scope="module")
@@ -359,6 +378,7 @@ def test_no_page_without_a_purpose(shared):
     for path in ("/", "/docs", "/openapi.json", "/v1/files/../../etc/passwd"):
         status, _, told = raw(shared, path, None, "GET")
         assert status == 404 and told["error"]["code"] == "unknown_url"
+        assert "/v1/chat/completions" in told["error"]["message"]
     assert raw(shared, "/v1/chat/completions", None, "GET")[0] == 405
 
 
@@ -638,6 +658,7 @@ def test_stopped_it_answers_what_it_has_accepted(registry):
         errors = [answer.exception(30) for answer in asked]
     replies = [each.result() for each, error in zip(asked, errors, strict=True) if error is None]
     assert status == 0 and all(reply.choices[0].text for reply in replies)
+    assert os.name == "nt" or Path(f"{registry.store.path}.reserve").stat().st_mode & 0o077 == 0
     assert len(replies) >= accepted
     # Who came too late was not accepted, and was told so by a closed door, never by half an answer.
     refused = (openai.APIConnectionError, openai.InternalServerError)
@@ -652,6 +673,8 @@ def test_stopped_it_answers_what_it_has_accepted(registry):
         (["--base", "nowhere"], "no folder"),
         (["--holdout", "2"], "holdout"),
         (["--map", "pyproject.toml"], "pyproject.toml"),
+        (["--store", "no/such/folder/s.db"], "folder"),
+        (["--key-file", "."], "key"),
     ],
 )
 def test_what_it_cannot_begin_with_is_named(tmp_path, capsys, arguments, told):

@@ -17,6 +17,12 @@ from .metrics import Metrics
 from .protocol import ApiError, ChatAsk, TextAsk
 from .service import Service
 
+#: What a client is told that asks for something else, such as one whose address lacks the /v1.
+THERE = (
+    "POST /v1/chat/completions, /v1/completions and /v1/feedback; "
+    "GET /v1/models, /healthz and /metrics"
+)
+
 
 class Counted:
     """Counts responses by their status."""
@@ -57,7 +63,8 @@ def create_app(service: Service) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def elsewhere(request: Request, error: HTTPException) -> JSONResponse:
-        told = ApiError(error.status_code, f"{request.method} here: {error.detail}.", "unknown_url")
+        text = f"{request.method} {request.url.path}: {error.detail}. There is {THERE}."
+        told = ApiError(error.status_code, text, "unknown_url")
         return JSONResponse(told.body, error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)

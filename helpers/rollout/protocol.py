@@ -1,7 +1,8 @@
 """The shapes of OpenAI's protocol that the server takes and gives, and its error objects.
 
 What is not listed here is refused by name: a parameter that is silently ignored (`tools`, `n=3`,
-`logprobs`) would look as if it had worked.
+`logprobs`) would look as if it had worked. One that is sent with the value that changes nothing
+(`frequency_penalty=0`), or with null, counts as left out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 #: No name, id or note in a request is longer.
 LONGEST_NAME = 256
@@ -79,6 +80,19 @@ class StreamOptions(_Strict):
     include_obfuscation: bool = False  # sent by some clients; nothing is padded here
 
 
+#: Parameters that are not known here, with the values at which they do nothing.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "best_of": (1,),
+    "echo": (False,),
+    "response_format": ({"type": "text"},),
+    "store": (False,),
+}
+
+
 class _Ask(_Strict):
     """What both kinds of request share.
 
@@ -96,6 +110,19 @@ class _Ask(_Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Literal[1] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, given: Any) -> Any:
+        """Without what is null or changes nothing; what is needed stays, to be told about."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: value
+            for name, value in given.items()
+            if not (value is None and name not in ("model", "messages", "prompt"))
+            and value not in NEUTRAL.get(name, ())
+        }
 
     @property
     def stops(self) -> list[str]:

@@ -251,4 +251,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # what users have asked is for the owner of the store alone
     sys.exit(main())

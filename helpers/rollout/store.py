@@ -144,6 +144,10 @@ def explained(path: str | Path = "the store") -> Iterator[None]:
                 f"{path} could not be written ({told}). Nothing of this call is stored, and all "
                 "that was stored before is there. Make room on the disk and try again."
             ) from error
+        if "unable to open" in told:
+            raise BadStore(
+                f"{path} cannot be opened. Its folder must be there, and yours to write in."
+            ) from error
         if "not a database" in told or "malformed" in told:
             raise BadStore(f"{path} is damaged or no store: {told}.") from error
         raise
