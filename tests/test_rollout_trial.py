@@ -20,16 +20,16 @@ QUICK = Stages((Stage(0.25, 1), Stage(0.5), Stage(1.0)))
 
 
 def test_they_end_as_rollouts_that_are_computed_one_by_one():
-    """The same plan, traffic and looks; 20 whole monitors with users and a data frame each."""
+    """The same plan, traffic and looks; 12 whole monitors with users and a data frame each."""
     one = [
         rollout(HARMFUL, 1.0, stages=QUICK, per_hour=800, users=2_000_000, seed=seed)
-        for seed in range(20)
+        for seed in range(12)
     ]
     many = staged(
         QUICK, (HARMFUL.candidate, HARMFUL.control), 1.0, per_hour=800, every=1.0, count=500
     )
     assert many.rate("roll back") == 1.0 and {found.verdict for found in one} == {"roll back"}
-    # The mean of 20 has a standard error of a fifth of the spread.
+    # The mean of 12 has a standard error of 0.3 of the spread.
     for each, all_of_them in (
         ([found.hours for found in one], many.hours),
         ([found.harmed for found in one], many.harmed),
