@@ -9,7 +9,7 @@ from helpers.rollout.eprocess import BadEvents
 from helpers.rollout.errors import BadSetting
 from helpers.rollout.plan import Stage, Stages
 from helpers.rollout.simulate import STAGES, Traffic, rollout
-from helpers.rollout.staged import staged
+from helpers.rollout.staged import Watch, staged
 from helpers.rollout.trial import try_stages
 from helpers.scope.brief import Brief
 from helpers.scope.needs import EXAMPLE
@@ -49,7 +49,29 @@ def test_a_stage_is_left_after_its_time_its_answers_and_what_it_asks_to_be_ruled
     assert plain.rate("widen") == slow.rate("widen") == many.rate("widen") == 1.0
     assert slow.hours.min() >= 9 > plain.within(0.5, "widen")
     assert many.served.min() >= 5000
+    both = Stages((Stage(0.25, 0, 3000), Stage(0.5, 0, 3000), Stage(1.0)))
+    assert staged(both, rates, 3.0, per_hour=2000).served.min() >= 6000
     assert asks.within(0.5, "widen") > plain.within(0.5, "widen") + 2
+
+
+def test_an_answer_counts_when_its_window_is_over_and_with_the_share_it_was_given_at(monkeypatch):
+    one = Stages((Stage(0.5), Stage(1.0)))
+    at_once, later = (
+        staged(one, (0.1, 0.03), 1.0, window=w, delay=0.0, every=0.5) for w in (0.0, 3.0)
+    )
+    assert (later.hours == at_once.hours + 3).all()
+    seen, see = [], Watch.see
+
+    def spied(self, new, share):
+        seen.append((share.mean(), new.candidate.sum() / (new.candidate + new.control).sum()))
+        see(self, new, share)
+
+    monkeypatch.setattr(Watch, "see", spied)
+    staged(Stages((Stage(0.05, 2), Stage(0.5), Stage(1.0))), (0.03, 0.03), 3.0, window=6.0)
+    shares = {share for share, _ in seen}
+    assert min(shares) == pytest.approx(0.05) and max(shares) > 0.4
+    for share, found in seen:
+        assert found == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.parametrize("stages", [STAGES, QUICK])
