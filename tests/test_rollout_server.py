@@ -278,6 +278,7 @@ MESSAGES = [{"role": "user", "content": "Hi"}]
         ({"tools": []}, "unsupported_parameter", "tools"),
         ({"frequency_penalty": 0.5}, "unsupported_parameter", "frequency_penalty"),
         ({"logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"logprobs": 0}, "unsupported_parameter", "logprobs"),
         ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
         ({"user": ""}, "invalid_value", "user"),
         ({"user": "x" * 257}, "invalid_value", "user"),

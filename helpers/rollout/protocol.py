@@ -82,8 +82,8 @@ class StreamOptions(_Strict):
 
 #: Parameters that are not known here, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
+    "frequency_penalty": (0, 0.0),
+    "presence_penalty": (0, 0.0),
     "logit_bias": ({},),
     "logprobs": (False,),
     "best_of": (1,),
@@ -117,12 +117,14 @@ class _Ask(_Strict):
         """Without what is null or changes nothing; what is needed stays, to be told about."""
         if not isinstance(given, dict):
             return given
-        return {
-            name: value
-            for name, value in given.items()
-            if not (value is None and name not in ("model", "messages", "prompt"))
-            and value not in NEUTRAL.get(name, ())
-        }
+
+        def idle(name: str, value: Any) -> bool:
+            if value is None:
+                return name not in ("model", "messages", "prompt")
+            # 0 and False are equal, and yet `logprobs=0` asks for something.
+            return any(type(value) is type(one) and value == one for one in NEUTRAL.get(name, ()))
+
+        return {name: value for name, value in given.items() if not idle(name, value)}
 
     @property
     def stops(self) -> list[str]:
