@@ -122,3 +122,35 @@ def test_plans_that_keep_the_limits(plan):
 def test_what_a_plan_costs_is_told(plan, told):
     result = grade("9.3", plan)
     assert result.status == "wrong" and told in result.message
+
+
+CARELESS = {"A": None, "B": 9, "C": 8, "D": 8}
+
+
+def test_journals_read_right():
+    assert grade("9.1", CARELESS).status == "right"
+    assert grade("9.1", {"a": None, "b": 9, "c": 8, "d": 9}).status == "right"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"A": 9}, "does not make it careless"),
+        ({"B": None}, "one step should not have been taken"),
+        ({"B": 11}, "too late"),
+        ({"B": 8}, "kept to the plan"),
+        ({"C": 7}, "kept to the plan"),
+        ({"D": 11}, "too late"),
+        ({"D": "8"}, "no line of its journal"),
+        ({"D": True}, "no line"),
+        ({"Z": 8}, "no journal 'Z'"),
+    ],
+)
+def test_what_is_misread_in_a_journal_is_told(change, told):
+    result = grade("9.1", CARELESS | change)
+    assert result.status == "wrong" and told in result.message
+
+
+def test_every_journal_is_asked_for():
+    assert "D is missing" in grade("9.1", {"A": None, "B": 9, "C": 8}).message
+    assert "Give a dict" in grade("9.1", [9]).message

@@ -35,7 +35,7 @@ def test_there_are_six_and_the_registry_has_allowed_every_line(cases):
             for number, row in case.journal.iterrows()
         ]
         replay(lines)
-        assert set(case.lines) <= set(case.journal.index) and len(case.lines) <= 1
+        assert set(case.lines) <= set(case.journal.index) and len(case.lines) <= 2
         hours = case.journal["hour"].tolist()
         assert hours == sorted(hours)
 
@@ -56,8 +56,8 @@ def test_a_was_rolled_back_on_proof_at_once(cases):
     assert case.journal.iloc[-1][["action", "version"]].tolist() == ["roll back", NEW]
 
 
-def test_b_went_to_everybody_while_the_monitor_said_hold(cases):
-    case = cases["B"]
+def test_e_went_to_everybody_while_the_monitor_said_hold(cases):
+    case = cases["E"]
     wrong = line(case, case.lines[0])
     assert (wrong.action, wrong.share) == ("widen", 1.0)
     before = look_at(case, wrong.hour)
@@ -66,16 +66,16 @@ def test_b_went_to_everybody_while_the_monitor_said_hold(cases):
     assert before.upper > asked
 
 
-def test_c_was_widened_in_spite_of_a_mismatch(cases):
-    case = cases["C"]
+def test_b_was_widened_in_spite_of_a_mismatch(cases):
+    case = cases["B"]
     wrong = line(case, case.lines[0])
     assert wrong.action == "widen" and look_at(case, wrong.hour).mismatch
     earlier = case.looks[case.looks["hour"] < wrong.hour]
     assert not earlier["mismatch"].any()
 
 
-def test_d_was_rolled_back_at_a_peek_that_the_monitor_did_not_join(cases):
-    case = cases["D"]
+def test_c_was_rolled_back_at_a_peek_that_the_monitor_did_not_join(cases):
+    case = cases["C"]
     wrong = line(case, case.lines[0])
     assert wrong.action == "roll back" and set(case.looks["verdict"]) == {"hold"}
     p = [
@@ -88,8 +88,8 @@ def test_d_was_rolled_back_at_a_peek_that_the_monitor_did_not_join(cases):
     assert 0 < journals.ALLOWED.candidate - journals.ALLOWED.control < MARGIN / 100
 
 
-def test_e_counted_silence_before_anybody_could_speak(cases):
-    case = cases["E"]
+def test_d_counted_silence_before_anybody_could_speak(cases):
+    case = cases["D"]
     wrong = line(case, case.lines[0])
     assert wrong.name == case.journal.index[case.journal["action"] == "widen"][0]
     before = look_at(case, wrong.hour)
@@ -111,8 +111,8 @@ def test_f_had_no_version_left_to_go_back_to(cases):
 
 def test_they_are_the_same_every_time(cases, tmp_path):
     other = journals._impatient(tmp_path)
-    assert repr(other) == repr(cases["B"])
-    assert other.journal.equals(cases["B"].journal)
+    assert repr(other) == repr(cases["E"])
+    assert other.journal.equals(cases["E"].journal)
 
 
 def test_the_clock_is_the_desk_s(cases):

@@ -9,6 +9,51 @@ import numpy
 
 from . import exercise
 
+# 9.1
+
+
+@exercise(
+    "9.1",
+    reading="The registry allowed every one of these lines. It keeps the files, the states and the "
+    "journal honest; whether a step was wise is said by the monitor's line above it.",
+)
+def careless(answer: Any) -> str | None:
+    from ..rollout.journals import cases
+
+    if not isinstance(answer, Mapping):
+        return 'Give a dict from letters to line numbers, such as {"A": 9, "B": None}.'
+    known = {case.name: case for case in cases()[:SHOWN]}
+    found = {str(letter).strip().upper(): line for letter, line in answer.items()}
+    if unknown := sorted(found.keys() - known.keys()):
+        return f"There is no journal {unknown[0]!r}; they are {', '.join(known)}."
+    if missing := sorted(known.keys() - found.keys()):
+        return f"{missing[0]} is missing. Where nothing was careless, say None."
+    for letter, case in known.items():
+        line = found[letter]
+        if line is not None and (isinstance(line, bool) or line not in case.journal.index):
+            return f"{letter}: {line!r} is no line of its journal, nor None."
+        if line in case.lines or (line is None and not case.lines):
+            continue
+        if line is None:
+            return (
+                f"In {letter} one step should not have been taken. Hold each against what the "
+                "monitor had said just before, to the end of its line."
+            )
+        if not case.lines:
+            return (
+                f"{letter}, line {line}: the plan allowed it at that hour, and so did the monitor. "
+                "That it had to be taken back later does not make it careless."
+            )
+        if line > max(case.lines):
+            return f"{letter}: line {line} is too late. A step before it was careless already."
+        return f"{letter}: line {line} kept to the plan and to what was known at that hour."
+    return None
+
+
+#: How many of the journals are shown in the exercise.
+SHOWN = 4
+
+
 # 9.2
 
 Floats = numpy.ndarray

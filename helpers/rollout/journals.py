@@ -39,8 +39,8 @@ class Case:
         journal: the registry's lines, numbered, with `hour` since the rollout began.
         looks: the monitor's, one row each, with `hour`, and `late`: reports of harm that came in
             after the window and were not counted.
-        lines: numbers of the lines of the first step that a careful person would not have taken;
-            none where there is no such step.
+        lines: numbers of the lines of the first step that a careful person would not have taken, or
+            of two where either may be called so; none where there is no such step.
         what: what went wrong, and what should have been done instead.
     """
 
@@ -104,23 +104,6 @@ def _sound(folder: Path) -> Case:
     )  # fmt: skip
 
 
-def _impatient(folder: Path) -> Case:
-    desk = Desk(folder, HARMFUL, seed=5)
-    while desk.next(desk.look()) is None:
-        pass
-    desk.registry.widen(NEW, 0.25, f"the plan: at most {desk.rows[-1]['upper']:g} points")
-    desk.look()
-    desk.registry.widen(NEW, 1.0, "4 hours without a complaint to anybody here")
-    desk.look()
-    desk.registry.go_live(NEW, "everybody has it anyway")
-    return _read(
-        desk, "B", desk.lines("widen")[-1:],
-        "It went from 25 percent to everybody while the monitor said hold and the plan asked for "
-        "more. From then on nobody had the old version: harm could not be found by comparison any "
-        "more. Wait at 25 percent until the plan and the monitor agree.",
-    )  # fmt: skip
-
-
 def _mismatch(folder: Path) -> Case:
     desk = Desk(folder, HARMLESS, seed=3, lost=0.3)
     look = desk.by_the_plan(1)
@@ -130,7 +113,7 @@ def _mismatch(folder: Path) -> Case:
     look = desk.look()
     desk.registry.go_live(NEW, f"at most {look.upper:g} points")
     return _read(
-        desk, "C", desk.lines("widen")[-1:],
+        desk, "B", desk.lines("widen")[-1:],
         "The arms' sizes contradicted the shares: three in ten of the candidate's answers never "
         "reached the telemetry, and nobody knows whether those that did harm are among them. No "
         "bound holds then. Find out where answers are lost before anything is widened.",
@@ -148,7 +131,7 @@ def _peeked(folder: Path) -> Case:
     told = ", ".join(f"{p:.3f}" for p in found[1:])
     desk.registry.rollback(f"z-test against the margin: p = {told}; significant now")
     return _read(
-        desk, "D", desk.lines("roll back"),
+        desk, "C", desk.lines("roll back"),
         "A test that is made to be looked at once was looked at every four hours until it was "
         "significant, and the monitor, which may be looked at, said hold. The candidate harmed "
         "less than the margin allows: a false alarm. Decide by the monitor, or look at the test "
@@ -170,10 +153,27 @@ def _deaf(folder: Path) -> Case:
         f"harm reported by now: {rates[0]:.1f} % of {NEW}'s answers, {rates[1]:.1f} % of {OLD}'s"
     )
     return _read(
-        desk, "E", desk.lines("widen")[:1],
+        desk, "D", desk.lines("widen"),
         "Feedback takes a day and the window was an hour, so that silence was counted as absence "
         "of harm in both arms; the reports that came too late said so at every look. Make the "
         "window as long as feedback takes, and widen later.",
+    )  # fmt: skip
+
+
+def _impatient(folder: Path) -> Case:
+    desk = Desk(folder, HARMFUL, seed=5)
+    while desk.next(desk.look()) is None:
+        pass
+    desk.registry.widen(NEW, 0.25, f"the plan: at most {desk.rows[-1]['upper']:g} points")
+    desk.look()
+    desk.registry.widen(NEW, 1.0, "4 hours without a complaint to anybody here")
+    desk.look()
+    desk.registry.go_live(NEW, "everybody has it anyway")
+    return _read(
+        desk, "E", desk.lines("widen")[-1:],
+        "It went from 25 percent to everybody while the monitor said hold and the plan asked for "
+        "more. From then on nobody had the old version: harm could not be found by comparison any "
+        "more. Wait at 25 percent until the plan and the monitor agree.",
     )  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def _no_way_back(folder: Path) -> Case:
 def cases() -> tuple[Case, ...]:
     """Six rollouts: in five one thing went wrong, in one nothing did."""
     makers: tuple[Callable[[Path], Case], ...] = (
-        _sound, _impatient, _mismatch, _peeked, _deaf, _no_way_back,
+        _sound, _mismatch, _peeked, _deaf, _impatient, _no_way_back,
     )  # fmt: skip
     found = []
     for make in makers:
