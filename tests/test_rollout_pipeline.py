@@ -106,6 +106,15 @@ def test_the_checkpoint_is_chosen_by_what_its_worst_row_has_to_spare(plan):
     assert outcome.steps["choose"].result["step"] == 40
 
 
+def test_where_the_worst_rows_are_equal_the_next_ones_decide(plan):
+    outcome, _ = go(
+        plan, {20: {"facts": 0.9, "support": 0.7}, 40: {"facts": 0.9}, 50: {"facts": 0.8}}
+    )
+    assert outcome.steps["choose"].result == {
+        "step": 40, "spare": {"20": [10, "facts"], "40": [10, "facts"], "50": [0, "facts"]}
+    }  # fmt: skip
+
+
 def write_world_beside(plan):
     folder = plan.parent / "another"
     folder.mkdir()
@@ -299,7 +308,7 @@ def test_the_command_prints_a_plan_to_begin_with(capsys, tmp_path):
     told = capsys.readouterr().out
     found = Plan.read(yaml.safe_load(told), tmp_path)
     assert told == EXAMPLE and found.base == DATA / "pocket-gpt2"
-    assert found.recipe.looks == (20, 40, 60) and found.out == tmp_path / "runs" / "careful-1"
+    assert found.recipe.looks == (160, 320) and found.out == tmp_path / "runs" / "careful-1"
     for wrong in ([], ["--what"], [str(tmp_path / "none.yaml")]):
         try:
             code = main(wrong)

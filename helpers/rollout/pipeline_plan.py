@@ -18,22 +18,23 @@ from ..scope.needs import BadBrief, Need
 from .errors import BadSetting
 from .registry import NAME
 
-#: A plan to begin with. Paths are seen from the plan's own folder.
+#: A plan to begin with: `data/rollout/careful-1.yaml`. Paths are seen from the plan's own folder.
 EXAMPLE = """\
+# The shop's fine-tune, made with care: three old rows for every two tickets, and a lower rate.
 name: careful-1            # of the version in the registry
 base: pocket               # the course's model, or a folder with safetensors
 rows: shop                 # the shop's tickets, or a file of prompts and completions
-old_rows: shop             # rows of old skills to mix in; needed only for an old_share
+old_rows: careful          # rows of old skills to mix in: the shop's and more, or a file
 map: shop                  # what must survive: a capability map, or `brief: FILE` instead
 recipe:
-  lr: 0.001
-  rank: 8
-  steps: 60
-  old_share: 0.3           # of the rows that are trained on
+  lr: 0.002
+  rank: 16
+  steps: 320
+  old_share: 0.6           # of the rows that are trained on
   seed: 0
-  look_every: 20           # steps between two checkpoints
+  look_every: 160          # steps between two checkpoints
 items:
-  judge: 500               # per suite, for the gate
+  judge: 600               # per suite, for the gate
   choose: 100              # others, for choosing the checkpoint
 out: runs/careful-1        # results of the steps, and log.md
 store: rollout.db          # registry and journal
@@ -43,7 +44,10 @@ store: rollout.db          # registry and journal
 COURSE = {
     "base": {"pocket": DATA / "pocket-gpt2"},
     "rows": {"shop": DATA / "support" / "tickets.jsonl"},
-    "old_rows": {"shop": DATA / "support" / "replay.jsonl"},
+    "old_rows": {
+        "shop": DATA / "support" / "replay.jsonl",
+        "careful": DATA / "rollout" / "careful_rows.jsonl",  # with more lists and refusals
+    },
     "map": {"shop": DATA / "capability_map.yaml"},
 }
 #: As in `helpers.training`, which is not imported here because it needs torch.

@@ -69,7 +69,8 @@ def steps_of(plan: Plan, work: Work) -> list[Step]:
         Step("map", lambda into, done: _map(plan, into, done), ("baseline",), {"told": told}),
         Step("train", lambda into, done: _train(plan, work, into, done), ("items",), training),
         *scores,
-        Step("choose", lambda into, done: _choose(plan, done), ("map", "baseline", *scored)),
+        Step("choose", lambda into, done: _choose(plan, done), ("map", "baseline", *scored),
+             {"rule": "worst rows first"}),
         Step("judge", lambda into, done: _judge(plan, work, into, done),
              ("items", "train", "choose")),
         Step("gate", lambda into, done: _gate(plan, into, done), ("map", "baseline", "judge"),
@@ -233,17 +234,21 @@ def to_spare(category: Category, before: Snapshot, after: Snapshot) -> float:
 
 
 def _choose(plan: Plan, done: DoneSteps) -> dict[str, Any]:
-    """The checkpoint whose worst gating row has most to spare; of equals, the earliest."""
+    """The checkpoint whose worst gating row has most to spare; of equals, the second worst decides.
+
+    And so on, row by row: few items make many ties. Of those that are equal in all, the earliest.
+    """
     before = Snapshot.load(done["baseline"].folder / "choose")
     gating = [c for c in map_of(done).categories if c.role != "watch" and c.severity == "block"]
     if not gating:
         raise BadSetting("The map has no row that could block: there is nothing to choose by.")
-    spare: dict[int, tuple[float, str]] = {}
+    spare: dict[int, list[tuple[float, str]]] = {}
     for step in plan.recipe.looks:
         after = Snapshot.load(done[f"score-{step:05d}"].folder)
-        spare[step] = min((to_spare(c, before, after), c.name) for c in gating)
-    best = max(spare, key=lambda step: (spare[step][0], -step))
-    return {"step": best, "spare": {str(step): list(found) for step, found in spare.items()}}
+        # To a millionth of a point: 100 - 97 and 96 - 93 are to be equal.
+        spare[step] = sorted((round(to_spare(c, before, after), 6), c.name) for c in gating)
+    best = max(spare, key=lambda step: ([points for points, _ in spare[step]], -step))
+    return {"step": best, "spare": {str(step): list(rows[0]) for step, rows in spare.items()}}
 
 
 # The gate and the registry.
