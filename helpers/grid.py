@@ -44,6 +44,8 @@ from .mitigations.flat import FLAT, FLATS, make_flat
 from .mitigations.methods import CANDIDATE_ENTRIES, ENTRIES, make_candidate, make_entry
 from .mitigations.stages import ORDERS, SEQUENCE, Stages, make_sequence
 from .paths import DATA
+from .rollout.order_sums_runs import ORDER_SUMS, SUMS, SumsSetting, make_sums
+from .rollout.shipped import SHIPPED, SHIPS, ShipSetting, make_shipped
 from .runs import ASKED, GRID, INSIDE, LOOKS, SCALE, STEPS, Setting, digest
 from .scope.controls import make_mixed
 from .scope.stored import MIXED, MIXING
@@ -204,6 +206,8 @@ class Job(NamedTuple):
         | BoardSetting
         | StrangerSetting
         | Stages
+        | ShipSetting
+        | SumsSetting
     )
     make: Callable[[Any], dict[str, Any]]
 
@@ -280,6 +284,9 @@ def main() -> None:
         CANDIDATES.name: [Job(setting, make_candidate) for setting in CANDIDATE_ENTRIES],
         SEQUENCE.name: [Job(setting, make_sequence) for setting in ORDERS],
         FLAT.name: [Job(setting, make_flat) for setting in FLATS],
+        SHIPPED.name: [Job(setting, make_shipped) for setting in SHIPS],
+        # The answers of these very models: one worker's run is taken by the other.
+        ORDER_SUMS.name: [Job(setting, make_sums) for setting in SUMS],
         MERGES.name: [
             *(Job(setting, make_merge) for setting in MERGED),
             *(Job(setting, make_audited) for setting in AUDITED),
