@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
+import torch
 from openai import OpenAI
 from rollout_client import QUESTION, Process, ask, client_of, metrics_of, raw
 from rollout_models import POCKET, passed, random_adapter, rolled_out
@@ -115,6 +116,17 @@ def test_mixed_load_gets_letter_by_letter_what_each_version_says_alone(client, s
         replies = list(pool.map(lambda pair: ask(client, pair[0]), asked))
     for reply, (_, version) in zip(replies, asked, strict=True):
         assert (reply.model, reply.choices[0].message.content) == (version, said[version])
+
+
+def test_the_worker_leaves_a_core_to_the_others(registry, monkeypatch):
+    """All cores for PyTorch would make it wait for a thread that the clients keep from running."""
+    usual, seen, step = torch.get_num_threads(), [], Batch.step
+    monkeypatch.setattr(Batch, "step", lambda b: seen.append(torch.get_num_threads()) or step(b))
+    service = build(registry.store.path, key=KEY)
+    with serving(service) as address, client_of(address) as client, ThreadPoolExecutor(1) as pool:
+        ask(client, max_tokens=2)
+        assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == usual
+    assert set(seen) == {min(usual, max(1, os.cpu_count() - 1))}
 
 
 # Shapes

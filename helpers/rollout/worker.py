@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import torch
 
 from ..decoding import TokenIds
 from .batch import Batch, Row
@@ -130,22 +133,37 @@ class Worker:
     Args:
         seats: how many answers are written side by side.
         waiting: how many more may wait.
+        threads: to compute with; one core less than there are when left out. If PyTorch had all of
+            them, its threads would wait for each other whenever a client or the web server needs
+            one: on two busy cores we have seen everything take over ten times as long.
     """
 
-    def __init__(self, engine: Engine, places: Places, seats: int = 16, waiting: int = 64) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        places: Places,
+        seats: int = 16,
+        waiting: int = 64,
+        threads: int | None = None,
+    ) -> None:
         self.engine, self.places, self.seats, self.waiting = engine, places, seats, waiting
+        self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
         self.error: BaseException | None = None
         self._queue: deque[Job] = deque()
         self._batch = Batch(engine)
         self._seats: dict[Row, _Seat] = {}
         self._wake = threading.Condition()
+        self._begun = threading.Event()
         self._closing = False
         self._typical = 1.0  # seconds in which an answer is written, smoothed
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
 
     def start(self) -> Worker:
         """Begin; returns the worker."""
+        usual = torch.get_num_threads()
         self._thread.start()
+        self._begun.wait()
+        torch.set_num_threads(usual)  # of all threads that are yet to come
         return self
 
     def submit(self, job: Job) -> None:
@@ -190,6 +208,8 @@ class Worker:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        torch.set_num_threads(min(self.threads, torch.get_num_threads()))  # of this thread alone
+        self._begun.set()
         while self._wait():
             try:
                 self._give_up_late()
