@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import weakref
 from urllib.parse import urlsplit
 
 import pytest
@@ -59,6 +60,7 @@ class Process:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
+        weakref.finalize(self, self.popen.kill)  # also where a test fails before it ends it
         if not select.select([self.popen.stdout], [], [], 120)[0]:
             self.popen.send_signal(signal.SIGABRT)  # to see where it stands
             pytest.fail(self.popen.communicate(timeout=20)[1])
