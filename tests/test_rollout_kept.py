@@ -179,3 +179,11 @@ def test_lesson_01_s_plan_reads_and_is_run_as_a_whole(tmp_path):
     found = (plan.recipe.lr, plan.recipe.rank, plan.recipe.steps, plan.recipe.old_share)
     assert found == (recipe.lr, recipe.rank, recipe.steps, 0)
     assert plan.base_name == "pocket" and not plan.out.exists()
+
+
+@pytest.mark.slow
+def test_lesson_01_s_plan_is_blocked(tmp_path):
+    outcome = run(kept("hasty-1", tmp_path), say=silent)
+    assert (outcome.decision, outcome.admitted) == ("BLOCK", False)
+    verdicts = {row[0]: row[4] for row in outcome.steps["gate"].result["rows"]}
+    assert verdicts["howto"] == "BLOCK"
