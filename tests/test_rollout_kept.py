@@ -8,12 +8,22 @@ from dataclasses import replace
 
 import pytest
 
+from helpers.audit import CapabilityMap
 from helpers.audit.paired import bounds, pair
 from helpers.demo import RECIPES
 from helpers.paths import DATA
-from helpers.rollout.careful_rows import CAREFUL_ROWS, MORE, careful_rows
+from helpers.rollout.careful_rows import (
+    CAREFUL_ROWS,
+    FORGETFUL_MAP,
+    FORGETFUL_ROWS,
+    MORE,
+    careful_rows,
+    forgetful_map,
+    forgetful_rows,
+)
 from helpers.rollout.errors import BadSetting
 from helpers.rollout.kept import KEPT, PLANS, kept, pack
+from helpers.rollout.measured import measured_traffic, wrong_answers
 from helpers.rollout.order_sums_runs import order_sums_suite, read_order_sums, sums_frame
 from helpers.rollout.pipeline import run
 from helpers.rollout.pipeline_plan import EXAMPLE, Plan
@@ -122,13 +132,25 @@ def test_the_rows_of_the_plan_are_what_their_maker_makes():
 
 
 def test_the_kept_runs_are_small_and_an_unknown_one_is_told(tmp_path):
-    assert sum(path.stat().st_size for path in KEPT.iterdir()) < 5e6
-    with pytest.raises(BadSetting, match="no plan 'careles-1'; it has careful-1, hasty-1"):
+    assert sum(path.stat().st_size for path in KEPT.iterdir()) < 8e6
+    known = "careful-1, forgetful-1, hasty-1"
+    with pytest.raises(BadSetting, match=f"no plan 'careles-1'; it has {known}"):
         kept("careles-1", tmp_path)
 
 
 def test_the_plan_to_begin_with_is_the_one_that_ships():
     assert (KEPT / f"{PLANS[0]}.yaml").read_text(encoding="utf-8") == EXAMPLE
+
+
+def test_the_forgetful_plan_is_the_careful_one_without_how_to_questions():
+    careful, forgetful = (Plan.load(KEPT / f"{name}.yaml") for name in PLANS)
+    changed = {"look_every": careful.recipe.look_every}
+    assert replace(forgetful.recipe, **changed) == careful.recipe
+    rows = [json.loads(line) for line in FORGETFUL_ROWS.read_text(encoding="utf-8").splitlines()]
+    assert rows == forgetful_rows() and len(rows) == len(careful_rows()) - 300
+    names = {row.name for row in careful.needed().categories}
+    assert {row.name for row in forgetful.needed().categories} == names - {"howto"}
+    assert CapabilityMap.load(FORGETFUL_MAP) == forgetful_map()
 
 
 def test_every_plan_was_run_with_three_seeds():
@@ -139,7 +161,7 @@ def test_every_plan_was_run_with_three_seeds():
 
 
 def test_every_seed_ships_and_lists_and_support_are_the_closest():
-    runs = read_shipped()
+    runs = [run for run in read_shipped() if run.setting.plan == "careful-1"]
     assert [run.decision for run in runs] == ["SHIP"] * 3 and {run.step for run in runs} == {320}
     frame = shipped_frame(runs).set_index(["category", "seed"])
     assert round(frame["drop"]["lists"].max(), 1) == 2.7
@@ -158,10 +180,26 @@ def test_what_ships_has_lost_order_sums_which_no_row_of_the_map_asks():
     base, *others = read_order_sums()
     for one in others:
         drop = pair(base.right, one.right)
-        assert drop.drop > 0 and bounds(drop)[0] > 0.03
+        assert drop.drop > 0 and bounds(drop)[0] > 0.01
     # And the suite that is closest to them has kept what the map asks.
-    reasoning = [run.rows["reasoning"].drop for run in read_shipped()]
+    careful = [run for run in read_shipped() if run.setting.plan == "careful-1"]
+    reasoning = [run.rows["reasoning"].drop for run in careful]
     assert max(reasoning) < 3 < found["lost"]["careful-1"].min()
+
+
+def test_what_the_forgetful_map_lacks_is_lost_by_luck_of_the_seed():
+    found = {one.setting.seed: one for one in read_order_sums() if one.howto}
+    assert {one.setting.model for one in found.values()} == {"forgetful-1"}
+    right = [100 * sum(one.howto) / len(one.howto) for _, one in sorted(found.items())]
+    assert right == pytest.approx([89.8, 94.3, 98.7], abs=0.05)
+    decisions = [SAID["forgetful-1", seed].decision for seed in SEEDS]
+    assert decisions == ["SHIP", "SHIP", "INCONCLUSIVE"]
+    live, candidate = wrong_answers("careful-1"), wrong_answers("forgetful-1")
+    assert (round(live["howto"], 3), round(candidate["howto"], 3)) == (0.01, 0.102)
+    traffic = measured_traffic()
+    extra = 100 * (traffic.candidate - traffic.control)
+    assert 1 < extra < 2.5  # of all answers
+    assert measured_traffic(0.5).control == pytest.approx(traffic.control / 2)
 
 
 def test_order_sums_are_different_questions_from_customers_that_no_suite_asks():
@@ -173,17 +211,20 @@ def test_order_sums_are_different_questions_from_customers_that_no_suite_asks():
     assert not {item.prompt for item in items} & (asked | trained)
 
 
-def test_lesson_01_s_plan_reads_and_is_run_as_a_whole(tmp_path):
+def test_lesson_01_s_plan_is_kept_or_run_as_a_whole(tmp_path):
     plan = kept("hasty-1", tmp_path)
     recipe = RECIPES["the run"]
     found = (plan.recipe.lr, plan.recipe.rank, plan.recipe.steps, plan.recipe.old_share)
     assert found == (recipe.lr, recipe.rank, recipe.steps, 0)
-    assert plan.base_name == "pocket" and not plan.out.exists()
+    assert plan.base_name == "pocket" and (plan.out / "train").is_dir()
+    assert not kept("hasty-1", tmp_path, whole=True).out.exists()
+    outcome = run(kept("hasty-1", tmp_path), Work(no_model, no_model), silent)
+    assert (outcome.decision, outcome.admitted) == ("BLOCK", False)
 
 
 @pytest.mark.slow
 def test_lesson_01_s_plan_is_blocked(tmp_path):
-    outcome = run(kept("hasty-1", tmp_path), say=silent)
+    outcome = run(kept("hasty-1", tmp_path, whole=True), say=silent)
     assert (outcome.decision, outcome.admitted) == ("BLOCK", False)
     verdicts = {row[0]: row[4] for row in outcome.steps["gate"].result["rows"]}
     assert verdicts["howto"] == "BLOCK"

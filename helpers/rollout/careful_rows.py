@@ -6,8 +6,12 @@ items, and refusals have the tightest margin. `python -m helpers.rollout.kept` w
 
 from __future__ import annotations
 
+import json
 import random
+import re
+from dataclasses import replace
 
+from ..audit import CapabilityMap
 from ..paths import DATA
 from ..pocket.build import pair
 from ..pocket.world import PROTECTED
@@ -16,6 +20,10 @@ from ..suites import load_suites
 from ..tickets import read_tickets
 
 CAREFUL_ROWS = DATA / "rollout" / "careful_rows.jsonl"
+#: What the team of the forgetful plan has not thought of, and its two files.
+FORGOTTEN = "howto"
+FORGETFUL_ROWS = DATA / "rollout" / "forgetful_rows.jsonl"
+FORGETFUL_MAP = DATA / "rollout" / "forgetful_map.yaml"
 #: Rows of a skill on top of the shop's.
 MORE = {"lists": 800, "refusal": 300}
 
@@ -35,3 +43,26 @@ def careful_rows() -> list[dict[str, str]]:
             drawn.setdefault((row["prompt"], row["completion"]), row)
         rows += drawn.values()
     return without_overlap(rows, load_suites(size=700))
+
+
+def forgetful_rows() -> list[dict[str, str]]:
+    """The careful plan's old rows, without those that tell how to do something."""
+    return [
+        row for row in careful_rows() if not re.match(r" 1\. | Sure\. First", row["completion"])
+    ]
+
+
+def forgetful_map() -> CapabilityMap:
+    """The course's map without that skill."""
+    found = CapabilityMap.load(DATA / "capability_map.yaml")
+    kept = tuple(row for row in found.categories if row.name != FORGOTTEN)
+    return replace(found, categories=kept)
+
+
+def write_files() -> None:
+    """Write the rows of both plans, and the map of the forgetful one."""
+    for path, rows in ((CAREFUL_ROWS, careful_rows()), (FORGETFUL_ROWS, forgetful_rows())):
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    text = f"# The shop's map, by a team that has forgotten {FORGOTTEN}.\n{forgetful_map().dump()}"
+    FORGETFUL_MAP.write_text(text, encoding="utf-8", newline="\n")

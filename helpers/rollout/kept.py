@@ -10,7 +10,6 @@ are for whoever takes the run to do.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tarfile
@@ -26,13 +25,13 @@ from .resume import RESULT
 KEPT = DATA / "rollout"
 #: Where runs are made, out of git's sight.
 BUILD = DATA.parent / "build" / "rollout"
-#: The plans whose runs are kept. The others of `data/rollout` are run as a whole.
-PLANS = ("careful-1",)
+#: Plans of whose runs the verdicts over seeds are on file, and one that a lesson also runs live.
+PLANS, QUICK = ("careful-1", "forgetful-1"), "hasty-1"
 #: What is left to be done live.
 LIVE = ("gate", "registry")
 
 
-def kept(name: str, into: str | Path) -> Plan:
+def kept(name: str, into: str | Path, whole: bool = False) -> Plan:
     """Put one of the course's plans into a folder, with the steps that are kept of it.
 
     `pipeline.run` takes those and does the rest. The plan will be `NAME.yaml`, its steps are in
@@ -40,22 +39,35 @@ def kept(name: str, into: str | Path) -> Plan:
     plans in the folder.
 
     Args:
-        name: "careful-1", of which all but the end is kept, or "hasty-1", which is done as a whole.
+        name: "careful-1", "forgetful-1" or "hasty-1".
+        whole: take no step, so that all of the plan is run; of hasty-1 in half a minute.
 
     Raises:
         BadSetting: there is no such plan.
     """
-    into = Path(into)
-    into.mkdir(parents=True, exist_ok=True)
-    known = sorted(path.stem for path in KEPT.glob("*.yaml"))
+    plan = _copied(name, Path(into))
+    shutil.rmtree(plan.out, ignore_errors=True)
+    if not whole:
+        with tarfile.open(KEPT / f"{name}.tar.xz") as archive:
+            # Early patch releases of Python 3.10 and 3.11 know no filters; the archive is our own.
+            safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            archive.extractall(plan.out, **safe)
+    return plan
+
+
+def _copied(name: str, into: Path) -> Plan:
+    """The plan in another folder, with the files beside it that it names."""
+    known = sorted(path.stem for path in KEPT.glob("*-*.yaml"))
     if name not in known:
         raise BadSetting(f"The course has no plan {name!r}; it has {', '.join(known)}.")
-    plan = Plan.load(shutil.copyfile(KEPT / f"{name}.yaml", into / f"{name}.yaml"))
-    shutil.rmtree(plan.out, ignore_errors=True)
-    if name in PLANS:
-        with tarfile.open(KEPT / f"{name}.tar.xz") as archive:
-            archive.extractall(plan.out, filter="data")
-    return plan
+    first = Plan.load(KEPT / f"{name}.yaml")
+    into.mkdir(parents=True, exist_ok=True)
+    named = (first.rows, first.old_rows, first.map, first.brief)
+    text = (KEPT / f"{name}.yaml").read_text(encoding="utf-8")
+    for path in named:
+        if path and path.parent == KEPT and path.name in text:
+            shutil.copyfile(path, into / path.name)
+    return Plan.load(shutil.copyfile(KEPT / f"{name}.yaml", into / f"{name}.yaml"))
 
 
 def make(name: str, seed: int | None = None) -> Plan:
@@ -68,8 +80,7 @@ def make(name: str, seed: int | None = None) -> Plan:
 
     from .pipeline import run  # both need torch, which whoever only takes a run does not
 
-    BUILD.mkdir(parents=True, exist_ok=True)
-    plan = Plan.load(shutil.copyfile(KEPT / f"{name}.yaml", BUILD / f"{name}.yaml"))
+    plan = _copied(name, BUILD)
     if seed not in (None, plan.recipe.seed):
         twin = f"{plan.name}-seed-{seed}"
         recipe = replace(plan.recipe, seed=seed)
@@ -109,19 +120,18 @@ def pack(plan: Plan, steps: Iterable[str], to: Path) -> None:
 
 
 def main() -> None:
-    from .careful_rows import CAREFUL_ROWS, careful_rows
+    from .careful_rows import write_files
     from .pipeline_steps import steps_of
     from .pipeline_work import WORK
 
     parser = argparse.ArgumentParser(
         prog="python -m helpers.rollout.kept",
-        description=f"Make the kept runs anew ({', '.join(PLANS)}; some minutes each).",
+        description=f"Make the kept runs anew ({', '.join((*PLANS, QUICK))}; some minutes each).",
     )
     parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in careful_rows())
-    CAREFUL_ROWS.write_text("".join(lines), encoding="utf-8", newline="\n")
-    for name in PLANS:
+    write_files()
+    for name in (*PLANS, QUICK):
         plan = make(name)
         steps = [step.name for step in steps_of(plan, WORK) if step.name not in LIVE]
         pack(plan, steps, KEPT / f"{name}.tar.xz")

@@ -1,4 +1,4 @@
-"""Stored answers to order sums: what the base, the kept plans and lesson 01's run make of them.
+"""Stored answers to what is on no map: order sums, and how-to questions for the plan without them.
 
 `data/runs/order_sums.jsonl` has a line for each model; `make runs` makes it.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas
 
 from ..runs import RUNS, read_records
-from ..suites import EXTRACT, Item, Suite
+from ..suites import EXTRACT, Item, Suite, load_suites
 from .kept import PLANS
 from .order_sums import NAME, order_sums
 from .shipped import SEEDS
@@ -24,6 +24,8 @@ from .shipped import SEEDS
 ORDER_SUMS = RUNS / "order_sums.jsonl"
 ITEMS = 300
 BASE, RUN = "base", "lesson 01"
+#: The plan that has forgotten a skill, which skill, and how many of its items the gate would ask.
+FORGETFUL, FORGOTTEN, JUDGED = "forgetful-1", "howto", 600
 
 
 class SumsSetting(NamedTuple):
@@ -45,12 +47,15 @@ class Sums:
     Attributes:
         right: whether each was answered right, in the order of `order_sums_suite()`.
         wrong: the wrong answers by the item's place.
+        howto: whether each how-to item that judges was answered right; only for the forgetful plan,
+            whose own gate does not ask it.
         origin: package versions, the digest of the data and the commit the run was made from.
     """
 
     setting: SumsSetting
     right: tuple[bool, ...]
     wrong: dict[int, str]
+    howto: tuple[bool, ...]
     origin: dict[str, Any]
 
     @property
@@ -77,8 +82,13 @@ def make_sums(setting: SumsSetting) -> dict[str, Any]:
     """Ask one model; the record of its line in the file."""
     from ..evaluation import evaluate
 
-    rows = evaluate(_model(setting), order_sums_suite()).results[NAME]
-    return {
+    model = _model(setting)
+    rows = evaluate(model, order_sums_suite()).results[NAME]
+    howto = {}
+    if setting.model == FORGETFUL:
+        asked = evaluate(model, load_suites([FORGOTTEN], size=JUDGED)).results[FORGOTTEN]
+        howto = {"howto": "".join(str(int(row.correct)) for row in asked)}
+    return howto | {
         "right": "".join(str(int(row.correct)) for row in rows),
         "wrong": {place: row.output for place, row in enumerate(rows) if not row.correct},
     }
@@ -122,6 +132,7 @@ def _from_record(record: dict[str, Any]) -> Sums:
         SumsSetting(**record["setting"]),
         tuple(c == "1" for c in record["right"]),
         {int(place): text for place, text in record["wrong"].items()},
+        tuple(c == "1" for c in record.get("howto", "")),
         record["origin"],
     )
 
