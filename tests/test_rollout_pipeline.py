@@ -89,7 +89,8 @@ def test_what_does_not_pass_is_registered_and_not_admitted(plan, capsys, quality
     assert main([str(plan)], work(quality)) == code
     told = capsys.readouterr().out.splitlines()
     assert len(told) == len(STEPS) + 1 and told[-1].startswith(f"{decision}: see ")
-    assert told[-2].endswith(f"registered and not admitted: the audit says {decision}: facts")
+    assert told[-2].endswith(f"registered and not admitted: the audit says {decision}")
+    assert told[-3].endswith(f"{decision} (facts)")
     registry = Registry(plan.parent / "store" / "rollout.db")
     assert [line.action for line in registry.journal()] == ["register"]
     page = (plan.parent / "runs" / "careful" / "log.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .pipeline_plan import Plan
 from .resume import Done
@@ -65,13 +66,22 @@ def found(done: Done) -> str:
     if name == "choose":
         return f"step {result['step']}"
     if name == "gate":
-        held = f" ({', '.join(result['held'])})" if result["held"] else ""
-        return f"{result['decision']}{held}"
+        return f"{result['decision']}{_held(result)}"
     if name == "registry":
         if result["admitted"]:
             return f"{result['version']} is admitted"
-        return f"{result['version']} is registered and not admitted: {result['why']}"
+        return f"{result['version']} is registered and not admitted: {result['why'].split(':')[0]}"
     return f"{len(result)} suites scored"
+
+
+def _held(result: Mapping[str, Any]) -> str:
+    """What holds it back: the rows that block, or else those that are undecided."""
+    if not result["held"]:
+        return ""
+    blocks = [row[0] for row in result["rows"] if row[0] in result["held"] and row[4] == "BLOCK"]
+    shown = blocks or result["held"]
+    others = len(result["held"]) - len(shown)
+    return f" ({', '.join(shown)}{f'; {others} others undecided' if others else ''})"
 
 
 def _layers(done: Mapping[str, Done]) -> list[str]:
