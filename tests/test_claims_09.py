@@ -189,7 +189,7 @@ def test_what_the_map_forgot_is_other_and_what_is_near_is_hidden():
 def test_a_canary_of_order_sums_would_praise_the_candidate():
     right = sums_frame(read_order_sums()).set_index(["model", "seed"])["right"]
     difference = right["careful-1", 0] - right["forgetful-1", 0]  # of the harm rates
-    assert -6.1 <= difference <= -5.3  # question 4 of the quiz
+    assert -6.0 <= difference <= -5.4  # question 4 of the quiz
     lost = right["base", 0] - right["careful-1"]
     assert lost.between(6.6, 12.4).all()
 
