@@ -1,5 +1,7 @@
-"""The answers to the quizzes of lessons 04 to 08, taken anew from what the lessons show; those of 09
-are in `test_claims_09`."""
+"""The answers to the quizzes of lessons 04 to 08, taken anew from what the lessons show.
+
+Those of lesson 09 are in `test_claims_09`.
+"""
 
 from __future__ import annotations
 
