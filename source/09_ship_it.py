@@ -7,7 +7,7 @@
 # without fooling yourself, and take it back, also after the server was killed. Files, database,
 # server and answers are real; the users are simulated.
 #
-# **Time** core 20 minutes, with *Deeper* 86 · computing 75 s, of which the core 37 s · **You need**
+# **Time** core 20 minutes, with *Deeper* 97 · computing 62 s, of which the core 28 s · **You need**
 # lesson 05; lessons 01 and 06 help
 #
 # **Objectives**
@@ -60,8 +60,7 @@ from helpers.rollout.window import joined
 # ## Why this matters
 #
 # An audit answers for what is on its map. Users ask what they like. What the map has forgotten is
-# first measured on them. Left to decide is on how many, for how long, and whether there is a way
-# back.
+# first measured on them: on how many, for how long, and is there a way back?
 
 # %% [markdown]
 # ## Who may pass
@@ -81,26 +80,29 @@ for name in ("careful-1", "forgetful-1", "hasty-1"):
     pipeline.run(kept(name, into=work))
 
 # %% [markdown]
-# SHIP, SHIP and BLOCK. The forgetful team's audit is honest: twelve rows of 600 items each, all
-# passed. Nobody asked it about how-to questions.
+# SHIP, SHIP and BLOCK. The forgetful team's audit is green: twelve rows of 600 items each, all
+# passed. Nobody asked it about how-to questions. (`careful-1` has a debt of its own: *Deeper*.)
 #
 # Only what has passed may go before users. A version is registered by the digests of its files, and
-# admitted by a report that says SHIP about files with these digests.
+# admitted by a report that says SHIP about files with these digests. `hasty-1`, with its own report
+# and with that of another:
 
 # %%
 registry = Registry(work / "rollout.db")
-try:
-    registry.stage("hasty-1", 0.05)
-except RolloutError as error:
-    print(error)
+report = work / "runs" / "careful-1" / "gate" / "report.json"
+for attempt in (lambda: registry.stage("hasty-1", 0.05), lambda: registry.admit("hasty-1", report)):
+    try:
+        attempt()
+    except RolloutError as error:
+        print(error)
 registry.versions()
 
 # %% [markdown]
 # ## Few users first
 #
-# `careful-1` goes live, `forgetful-1` gets a quarter of the users. Who belongs to the quarter is
-# decided by a keyed hash of the user's name, a number from 0 to 1: below 0.25 it is the candidate,
-# at every visit. When the share grows, does anybody go back?
+# `careful-1` goes live. `forgetful-1` gets a quarter of the users (begin with fewer). Who belongs
+# to it is decided by a keyed hash of the user's name, a number from 0 to 1: below 0.25 it is the
+# candidate, at every visit. When the share grows, does anybody go back?
 
 # %%
 registry.stage("careful-1", 1.0)
@@ -116,9 +118,9 @@ few, more = ({name for name in names if router.arm(name, share) == "candidate"}
 print(f"at 25 %: {len(few)} of 2,000; at 50 %: {len(more)}; went back: {len(few - more)}")
 
 # %% [markdown]
-# Nobody does. Now the server: it holds the base once and both adapters, and speaks OpenAI's
-# protocol. Simulated users ask three hundred questions, drawn by lesson 06's brief, and report
-# every wrong answer.
+# Nobody does. Now the server, with the base once and both adapters; it speaks OpenAI's protocol.
+# Simulated users ask three hundred questions, drawn by lesson 06's brief. A wrong answer, by the
+# suites' rule, is *harm*, and they report all of it.
 #
 # **Predict before you run.** Will three hundred answers show what the candidate has forgotten?
 
@@ -131,6 +133,8 @@ with serving(service) as url:
     )
     visits = visit(url, measured_traffic(), 300, users=100, complains=1.0)
 print(said.model, "says:", said.choices[0].message.content)
+wrong = visits.frame.query("version == 'forgetful-1' and category == 'howto' and not right")
+print(wrong[["asked", "answer"]].to_string(index=False))
 visits
 
 # %%
@@ -138,20 +142,21 @@ seen = joined(service.telemetry.answers(), service.telemetry.events())
 plot.harm_by_category(seen)
 
 # %% [markdown]
-# Not for certain. In "other", where this map's how-to questions end up, 3 of the candidate's 15
-# answers are wrong and 1 of the live version's 31; the intervals overlap, and another three hundred
-# questions may show none (over six draws, 0 to 4 wrong how-to answers of 8 to 19). Overall 9.1 %
-# are wrong against 7.6.
+# They are too few to tell. In "other", where this map's how-to questions end up, 3 of the
+# candidate's 15 answers are wrong and 1 of the live version's 31. That may be chance.
+
 # %% [markdown]
-# ## A day of it
+# ## Eighteen hours of it
 #
-# More answers, then: a day of a thousand an hour, simulated. Each version does the harm that was
-# measured of it on 600 items a category (order sums: 300). To how-to questions the live version
-# gives 1 wrong answer in a hundred, the candidate 10.
+# Here are eighteen hours of a thousand answers each, simulated with the harm that was measured of
+# either version, mostly on 600 items. Of how-to answers the live version gets 1 in a hundred wrong,
+# the candidate 10.
 #
-# A **monitor** for each category compares, every hour, what harm users report of either version. It
-# says *roll back*, *widen* or *hold*. Its margin is the map's; what resembles no row of the map is
-# called "other". One more monitor takes all answers together, with a margin of one point.
+# Every hour a **monitor** for each category compares the harm reported of either version. It counts
+# each user once, two hours after their answer: so long it waits for reports. *Roll back* means that
+# more harm than the margin is certain, *widen* that it is ruled out, *hold* neither. Margins are
+# the map's; rows without one, and "other", which resembles no row, get the strictest, 3. One more
+# monitor takes all answers, with a margin of one point.
 #
 # **Predict before you run.** Which comes first: the monitor of all answers, or that of "other"?
 
@@ -169,10 +174,11 @@ print(f"hour {hour}")
 looks
 
 # %% [markdown]
-# That of "other", at hour 9; on five other days it came at hours 5 to 20. The monitor of all
-# answers said *hold* on each: nine points in a fifth of the traffic are 1.2 of all of it, and its
-# margin is one. Watch the parts, and pay for it: alpha is shared out among fourteen monitors. Were
-# only half of the wrong answers reported, none would be red within the day.
+# That of "other", at hour 9; with five other sets of users it came at hours 5 to 20. The monitor of
+# all answers said *hold* each time: nine points in a fifth of the traffic are 1.75 of all of it,
+# half a point of that is hidden by what the candidate does better, and the margin is one. Watch the
+# parts, and pay for it: alpha is shared out among fourteen. Where users report only half of the
+# wrong answers, none of five such sets was red within a day.
 
 # %% [markdown]
 # ## Why it may be asked every hour
@@ -189,36 +195,36 @@ print(alarms)
 plot.false_alarms(alarms)
 
 # %% [markdown]
-# 36 %. Ten looks suffice for 18. Looked at once, at the end, the test keeps its promise (3.6 %),
-# which was for one look.
+# 36 % (a z-test, from answer 100 on). Ten looks suffice for 18. Looked at
+# once, at the end, the test keeps its promise (3.6 %), which was for one look.
 #
 # The monitor stays at 3.2 %, looked at after every answer. Inside is a sceptic who bets, at each
-# answer, a part of what they own on harm beyond the margin. The odds are fair while there is none,
-# and from fair odds nobody can expect to get rich: a wealth of 20 is *ever* reached in one rollout
-# of twenty at most (Ville 1939; exercise 9.2 builds it).
+# answer, a part of what they own on harm beyond the margin. The odds are fair while there is none.
+# From fair odds, without ever owing, nobody can expect to get rich: a wealth of 20 is *ever*
+# reached in one rollout of twenty at most (Ville 1939; exercise 9.2 builds it).
 #
-# How long it takes, and at whose cost, depends on the share of the users, the traffic, the harm and
-# the margin. **Predict:** ten times as many users on the candidate; how many times as many harmed?
+# How long it takes, and at whose cost, depends on share, traffic, harm and margin. **Predict:** ten
+# times as many users on the candidate; how many times as many harmed?
 
 # %%
 CanaryLab()
 
 # %% [markdown]
 # Not three times as many: 35 instead of 13, since the verdict comes in 3.5 hours instead of 14.
-# From 1
-# to 10 % it is 11 to 15. Harm must happen to be seen; a small share only slows it
-# down.
+# From 2 to 10 % it is 11 to 15. A small harm must happen to be seen, and a narrow share only slows
+# it down. For a great one the share decides (*Stages*). All hours here are for users who are new.
 
 # %% [markdown]
 # ## The way back
 #
-# A rollback is one call. It needs no network, since the old files are there; they are compared with
-# the digests they were registered with. It must also work when the server has died. Here the server
-# is a process of its own, and is killed in the middle of an answer.
+# A rollback is one call, and needs no network: the old files are there, with the digests they were
+# registered with. It must also work when the server has died. Here the server gives one answer, and
+# is killed in the middle of the next.
 
 # %%
 store = work / "rollout.db"
 with Program(store) as server, OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+    last = client.completions.create(model="(base)", prompt="What", max_tokens=20)  # the bare base
     stream = client.completions.create(model="(base)", prompt="What", max_tokens=200, stream=True)
     next(stream)
     server.kill()
@@ -226,7 +232,7 @@ with Program(store) as server, OpenAI(base_url=server.url, api_key="none", max_r
         list(stream)
     except APIConnectionError as error:
         print("in mid-stream:", error)
-print(registry.rollback(f"monitor of other: at least {looks['other'].lower:g} points"))
+print(registry.rollback(f"simulated users, other: at least {looks['other'].lower:g} points"))
 
 # %%
 with Program(store) as server, OpenAI(base_url=server.url, api_key="none") as client:
@@ -235,29 +241,36 @@ with Program(store) as server, OpenAI(base_url=server.url, api_key="none") as cl
         model="shop", user=one, messages=[{"role": "user", "content": "How do I brush a rabbit?"}]
     )
 print(f"{one} had the candidate, and now gets {said.model}: {said.choices[0].message.content}")
-print(f"{len(service.telemetry.answers())} answers are in the telemetry.")
+print("the answer before the kill is kept:", last.id in set(service.telemetry.answers()["id"]))
 registry.journal()
 
 # %% [markdown]
-# Rolled back in a hundredth of a second while no server ran, and at the next
-# start everybody has the old version. The 301 answers that were given before the kill are in the
-# telemetry, and so is the one after; the answer that was cut off is not, since nobody had it.
-# (Tests kill the server 100 times under load, and the registry 600 times.)
+# Rolled back while no server ran, and at the next start everybody has the old version. The answer
+# that was complete before the kill is kept; of the one that was cut off there is no row, since rows
+# are written at the end. (Tests kill the server 100 times, the registry 600.)
 
 # %% [markdown]
 # ## Exercise
 #
 # ### 9.1 Read four journals · medium · 8 minutes
 #
-# Four rollouts of another shop, journal and monitor interleaved. The margin is 2 points, and the
-# plan asks that 8 points are ruled out before 5 % are left, and 3 before 25 %. The registry allowed
-# every line. For each letter give the number of the first line that a careful person would not have
-# written, or `None` where there is no such line.
+# Four rollouts of another shop, journal and monitor interleaved, with a margin of 2 points. For
+# each letter give the number of the first line whose step or reason does not hold, or `None`.
+#
+# <details><summary>How to read them</summary>
+#
+# Lines 1 to 4 registered the old version. The plan widens from 5 % when more than 8 points are
+# ruled out, and from 25 % when more than 3 are, even on *hold*; going live takes *widen*. "Too late
+# to count" are reports that came after the window. "The arms' sizes contradict the shares" means
+# that answers of one arm are missing. To take a candidate back on suspicion is always allowed; to
+# write that its harm was proven takes a proof.
+#
+# </details>
 #
 # <details><summary>Hint</summary>
 #
-# Read what the monitor said just *before* each line, to the end. Is what was done then what it
-# said?
+# Read what the monitor said just *before* each line, to the end. Did that, with the plan, allow the
+# step? Could what was not counted have changed it?
 #
 # </details>
 
@@ -281,39 +294,40 @@ quiz("09")
 # %% [markdown]
 # ## On Monday
 #
-# Before any server that speaks OpenAI's protocol, such as vLLM with one base and your adapters
-# (`docs/ship/vllm.sh`): let the router say which version answers, and note every answer.
+# Before any server with OpenAI's protocol, such as vLLM with one base and your adapters
+# (`docs/ship/vllm.sh`):
 #
 # ```python
 # import time, uuid
 #
-# from helpers.rollout.canary import Monitor
+# from helpers.rollout.canaries import Canaries
 # from helpers.rollout.router import Router
 # from helpers.rollout.serve import read_key
 # from helpers.rollout.telemetry import AnswerRow, Telemetry
 # from helpers.rollout.window import joined
 #
 # key = read_key("rollout.key")  # made at first; keep it as long as the users
-# router, log, share = Router(key, holdout=0.05), Telemetry("rollout.db", key), 0.05
+# router, log, share = Router(key), Telemetry("rollout.db", key), 0.05
 #
-# def answer(user, question, ask):
+# def answer(user, question, category, ask):
 #     arm = router.arm(user, share)
 #     version = "v2" if arm == "candidate" else "v1"
 #     said, name = ask(version, question), uuid.uuid4().hex
-#     log.record(AnswerRow(name, time.time(), user, version, arm, share))
+#     log.record(AnswerRow(name, time.time(), user, version, arm, share, category))  # may fail
 #     return said, name  # a complaint comes back with this name
 #
-# said, name = answer("ana", "Where is my parcel?", lambda version, question: "On its way.")
+# said, name = answer("ana", "Where is my parcel?", "support", lambda version, question: "Here.")
 # log.feedback(name, harm=True)
 # events = joined(log.answers(), log.events())
-# print(Monitor(margin=3).look(events, window=24 * 3600, now=time.time(), holdout=0.05))
+# watch = Canaries({"all answers": 1, "support": 3, "other": 3})
+# print(watch.look(events, window=24 * 3600, now=time.time()))  # nothing is a day old yet
 # ```
 #
-# **Start with** a window as long as complaints take, the margins of your map, 5 % of the users, and
-# 30 days before the old files may go (conventions, ours; no source). **Cost** of a million requests
-# a day, on paper: 180 dollars of GPUs, of it 9 for the candidate's 5 %, and 225 MB of telemetry
-# (*Deeper* has the assumptions). **Do not copy** the toy's users, who report
-# every wrong answer within hours.
+# **Start with** a window as long as complaints take, your map's margins, 5 % of the users, 30 days
+# before old files may go (our conventions). User ids come from your login, never from the request.
+# Decide whether you answer when the disk is full and nothing can be noted. **Cost** of a million
+# requests a day, on paper: 180 dollars of GPUs, 225 MB of telemetry (*Deeper*). **Do not copy** the
+# toy's users: they report everything within hours, and ask only what resembles a suite.
 
 # %% [markdown]
 # ## Recap
@@ -322,8 +336,8 @@ quiz("09")
 #    audit answers for its map alone.
 # 2. A p-value may be looked at once. A bet at fair odds may be watched all the time, for each
 #    category of the traffic, since the whole hides what a fifth of it suffers.
-# 3. A rollback is one call that needs files and nothing else, and the journal tells what was done
-#    on whose word.
+# 3. A rollback is one call that needs the old files and a disk to write to. The journal tells what
+#    was done, and for which reason.
 #
 # **Next:** lesson 10 asks what holds at thirty-five times the size.
 
@@ -333,14 +347,14 @@ quiz("09")
 # Each section stands by itself, but for the registry and the store of the core.
 #
 # - A plan run whole, and its log (8 min)
-# - A day, hour by hour (6 min)
+# - Hour by hour (6 min)
 # - The bet, with exercise 9.2 (16 min)
 # - What it costs that one may look (6 min)
 # - Stages, with exercise 9.3 (14 min)
 # - What the map forgot (8 min)
 # - Two versions in one batch (4 min)
 # - Break it on purpose (6 min)
-# - The same with other tools, and the bill (8 min)
+# - The same with other tools, the bill, and what to mind (9 min)
 
 # %% [markdown]
 # ## A plan run whole, and its log (8 min)
@@ -362,8 +376,8 @@ from IPython.display import Markdown
 Markdown(hasty.log.read_text(encoding="utf-8"))
 
 # %% [markdown]
-# It could have been read off at step 30: by the choosing items `howto` was 45 points beyond its
-# margin there already. Most rows say INCONCLUSIVE, since 25 items can only find what is enormous.
+# A hint stood there at step 30: of four `howto` items to choose by, two were wrong. Most rows say
+# INCONCLUSIVE, since 25 items can only find what is enormous.
 # The gradients of new rows and old skills had met at right angles before training (cosines of -0.05
 # to 0.02), which lesson 02 says tells nothing; the drift of 29 to 46 % tells that much was moved.
 #
@@ -386,20 +400,21 @@ before, after = Snapshot.load(folder / "baseline" / "judge"), Snapshot.load(fold
 shop = CapabilityMap.load("../data/capability_map.yaml")
 for candidates in (1, 2, 5, 10):
     report = audit(before, after, replace(shop, alpha=shop.alpha / candidates))
-    print(f"{candidates:2} candidates counted: {report.decision}")
+    print(f"candidates counted: {candidates:2}  {report.decision}")
 
 # %% [markdown]
-# For five candidates, and not for ten, where support falls short (this is seed 0). With alpha as it
-# stands all three seeds ship, judged on 600 items a row. One choice more was made after a result:
+# For five candidates, and not for ten, where support falls short. So by lesson 05's rule
+# `careful-1` has *not* quite passed: a fresh final set is owed, and the suites have no more items.
+# (With one candidate counted, seeds 0, 1 and 2 all ship.) One choice more was made after a result:
 # seed 1 had been INCONCLUSIVE when of two equal checkpoints the earlier one was taken.
 # `forgetful-1` came to its SHIP as the end of a run whose half-way checkpoint could not tell; its
 # seeds 1 and 2 say SHIP and INCONCLUSIVE.
 
 # %% [markdown]
-# ## A day, hour by hour (6 min)
+# ## Hour by hour (6 min)
 #
-# What the monitor of "other" knew at each hour of the simulated day: which differences of the harm
-# rates it had not ruled out yet.
+# What the monitor of "other" knew at each hour: which differences of the harm rates it had not
+# ruled out yet.
 
 # %%
 again = Canaries.from_map(CapabilityMap.load(work / "forgetful_map.yaml"), whole=1.0)
@@ -412,9 +427,10 @@ plot.confidence_path(path, margin=3.0)
 # points are still possible; the truth put into the simulation is 9, less what the guess of
 # categories mixes in.
 #
-# The band is a **confidence sequence**: at *no* hour will it have left the truth outside, but for
-# the chance alpha. A confidence interval promises that of one hour that was chosen beforehand. It
-# only ever narrows, because what was ruled out once stays ruled out.
+# The band is a **confidence sequence**: at *no* hour will either end have passed the truth, but for
+# the chance alpha (here a fourteenth of 5 %). A confidence interval promises that of one hour,
+# chosen beforehand. The band only ever narrows, since what was ruled out stays so; that is right as
+# long as the difference stays what it is.
 
 # %% [markdown]
 # ## The bet (16 min)
@@ -480,24 +496,27 @@ for candidate in (0.03, 0.04, 0.08):
     print(f"candidate {candidate:.0%}, old version 3 %, margin 1 point: {ever(candidate):.1%}")
 
 # %% [markdown]
-# None where there is no harm, 3 % at the margin, where 5 are allowed, and 98 % where harm is five
-# points. The bound holds for every bet and every number of looks.
+# With a right `wealth`: none where there is no harm, 3 % at the margin, where 5 are allowed, and 98
+# % where harm is five points. That holds for any number of looks, and for any bet that cannot bring
+# the sceptic into debt, here up to 0.74. With `bet=1` try what a debt does to it.
 #
 # How much to stake is an art: too little earns slowly, too much ruins the sceptic. The monitor
 # learns the two rates as it goes, and stakes what would earn most if they were true (Waudby-Smith
-# and Ramdas 2020; for two streams Turner, Ly and Grünwald 2021). `helpers/rollout/eprocess.py` has
-# it; the published package `ville` agrees with it to nine digits in the tests.
+# and Ramdas 2020; for two streams Turner, Ly and Grünwald 2021). `helpers/rollout/eprocess.py` does
+# it, on a finer score than this $x$. The published package `ville` agrees with the plain one
+# (`betting.py`) to nine digits, and within a point with the monitor.
 # %% [markdown]
 # ## What it costs that one may look (6 min)
 #
-# Freedom is not free: a sceptic who may stop at any time must be surer than one who has promised to
-# look once. How many answers does the monitor need to find harm, against the others?
+# A sceptic who may stop at any time must be surer than one who has promised to look once. After how
+# many answers have half of the rollouts found the harm, and after how many 80 %?
 #
 # - **oracle**: the same bet, by somebody who knows both rates;
 # - **once**: the fixed test, planned for the true harm with a power of 80 %, looked at as planned;
 # - **once, 5 planned**: the same, planned for 5 points whatever the truth.
 #
-# **Predict before you run.** By what factor is the monitor slower than the test that looks once?
+# **Predict before you run.** By what factor is the monitor slower than the test that looks once,
+# and is planned to find 80 % then?
 
 # %% tags=["predict"]
 from helpers.rollout.rollouts import rollouts
@@ -511,20 +530,20 @@ for points in (3, 5, 10):
         "once, 5 planned": {"method": "once", "planned": 0.08},
     }.items():
         found = rollouts(0.5, 0.03, 0.03 + points / 100, 1.0, window=0, hours=24, **how)
-        half = found.median_hours * 400
-        told = f"{half:,.0f} answers" if half < 1e9 else "fewer than half"
-        table.setdefault(name, {})[f"{points} points"] = (
-            f"{told}, {found.rate('roll back'):.0%} found"
-        )
+        half, most = (f"{400 * found.within(part):,.0f}" for part in (0.5, 0.8))
+        told = f"{half} and {most}, {found.rate('roll back'):.0%} in the end"
+        table.setdefault(name, {})[f"{points} points"] = told.replace("inf", "never")
 pandas.DataFrame(table).T
 
 # %% [markdown]
-# By next to none: 2,644 answers instead of 2,611, 790 instead of 784, 227 instead of 218. And the
-# monitor has found (nearly) all of them, since it may go on where the test that looks once stops at
-# its 80 %. The price is paid against the oracle, who knows both rates: 1.5 times as many answers.
+# By two, where 80 % are to be found: 5,064 answers instead of 2,611, 1,555 instead of 784, 436
+# instead of 218. That is the price of looking. What it buys: half of the rollouts are found by the
+# time at which the other looks at all, and all of them in the end, where that one stops at its 80
+# %. (Plans with a few looks lie between; lesson 05 has them.)
 #
-# The last row is what one-look tests cost in practice. Planned for five points where the truth is
-# three, it finds 40 %; where the truth is ten, it lets 784 answers pass that 227 would have judged.
+# The last row is the price of not looking. Planned for five points where the truth is three, it
+# finds 40 %; where the truth is ten, it lets 784 answers pass, where half of the monitors have
+# spoken at 227.
 
 # %% [markdown]
 # ## Stages (14 min)
@@ -555,14 +574,15 @@ for name, stages in plans.items():
 pandas.DataFrame(table)
 
 # %% [markdown]
-# For the thirty. There the first hours decide: nothing is counted before two hours have passed, and
-# until then 450 users are harmed at a share of 50 %, 180 at 20, 46 at 5. An hour at 1 % helps
-# little (150), because it is over before anything is known.
+# For the thirty. There the first hours decide: nothing is counted before two hours have passed,
+# looks are half an hour apart, and by the verdict at hour 3 some 450 users are harmed at a share of
+# 50 %, 180 at 20, 46 at 5. An hour at 1 % helps little (150), because it is over before anything is
+# known.
 #
-# For the three it hardly matters: 55 users at 20 % from the start, 48 with a first stage of 5 %,
-# and the harmless wait five hours longer. That 1, 5, 25 and 100 percent are better than any other
-# four numbers is a habit; what matters is the first stage, and that it lasts longer than feedback
-# takes.
+# For the three it hardly matters between 20 % from the start (55) and a first stage of 5 % (48),
+# with which the harmless wait 4.5 hours longer; half of the users at once are twice as many (97).
+# That 1, 5, 25 and 100 percent are better than any other four numbers is a habit; what matters is
+# the first stage, and that it lasts longer than feedback takes.
 #
 # ### 9.3 Stages for a given harm · medium · 10 minutes
 #
@@ -607,15 +627,16 @@ path = work / "forgetful_map.yaml"
 half = simulate.answers(measured_traffic(), 10, 1000, share=0.5, texts=True)
 truth, guess = half["category"], categories_of(path).guess
 half["category"] = half["prompt"].map({text: guess(text)[0] for text in set(half["prompt"])})
-print(pandas.crosstab(half["category"], truth)[["howto", "order_sums", "reasoning"]])
+asked = pandas.crosstab(half["category"].rename("guessed"), truth.rename("asked"))
+print(asked[["howto", "order_sums", "reasoning"]])
 gaps = find_gaps(half, CapabilityMap.load(path))
 gaps
 
 # %% [markdown]
 # How-to questions become "other" (1,674 of 1,958), and the gap is found: 18 % of the traffic on no
-# row, 10 % wrong by the candidate, 3 by the live version. Some turn up as refusals (227), where
-# their harm can raise a false alarm. Order sums look like the problems of *reasoning* (397 of 456),
-# so no gap of that name is seen: a nearest category hides what is near.
+# row, 10 % wrong by the candidate, 3 by the live version. Some turn up as refusals (227), and there
+# their harm raises an alarm under the wrong name. Order sums look like the problems of *reasoning*
+# (397 of 456), so no gap of that name is seen: a nearest category hides what is near.
 #
 # What is found is written as a row for the next map:
 
@@ -636,11 +657,11 @@ from helpers.rollout.order_sums_runs import read_order_sums, sums_frame
 sums_frame(read_order_sums()).pivot(index="model", columns="seed", values="right").round(1)
 
 # %% [markdown]
-# Seven to twelve points are lost by a model that passed everything, on all three seeds (of 300
-# items; each loss is certain to exceed 3 points). No canary of this lesson saw that, for two
-# reasons. Half a point of all answers is below any margin. And a canary compares with what is live:
-# `forgetful-1` is *better* at order sums than the version it would replace. What both have lost
-# nobody misses, unless the base stays in the comparison: that is what a holdout is for.
+# Seven to twelve points are lost by a model that passed every row, on all three seeds (300 items
+# each; at 95 %, item by item, each loss exceeds 3 points). No canary was asked: we sent `careful-1`
+# to everybody at once. And `forgetful-1`'s could not see it. A canary compares with what is live,
+# and `forgetful-1` is *better* at order sums than that. To notice what both have lost, some users
+# must keep the base; this router's holdout does not do that, its users get what is live.
 
 # %% [markdown]
 # ## Two versions in one batch (4 min)
@@ -704,12 +725,12 @@ with hold(store):
         print(error)
 
 # %% [markdown]
-# Each is refused with what can be done instead. The order of a version's states is a table in the
-# database, and the journal is protected there too: also somebody with a SQL shell meets the
-# refusal, if not on purpose, then by mistake.
+# Refused, and the course's own errors say what can be done instead. The last one is SQLite's: the
+# order of states is a table in the database, and triggers guard it and the journal. They stop
+# mistakes, also those made in a SQL shell, and nobody who means to drop a trigger.
 
 # %% [markdown]
-# ## The same with other tools, and the bill (8 min)
+# ## The same with other tools, the bill, and what to mind (9 min)
 #
 # `docs/ship` has four commented files: the two versions as LoRA modules of one vLLM, the shares as
 # a feature flag of flagd, and Prometheus with recording rules and alerts. Tests read them: flagd's
@@ -732,8 +753,21 @@ from helpers.rollout.cost import cost
 cost(requests_per_day=1e6, share=0.05, holdout=0.05)
 
 # %% [markdown]
-# The candidate's share is not on top of it: its users would have asked anyway. What the rollout
-# adds is the bytes.
+# The candidate's share is not on top of it: its users would have asked anyway.
+#
+# ### What to mind before you trust a canary
+#
+# - It compares *reports*. Who gives answers that please is reported less, whoever knows their
+#   version reports otherwise, and a few dozen invented accounts can take a version back.
+# - It counts users, not answers: two hundred seats have told all they can after two hundred
+#   answers.
+# - The laboratory and the stages have one monitor with all of alpha. Fourteen are slower, and not
+#   all will ever say *widen*; decide beforehand which must.
+# - The same early users get every candidate, as long as the key stays. Change it between rollouts,
+#   or the burnt report more the next time.
+# - Categories are guessed from suites that resemble this traffic. Real wording lands elsewhere.
+# - A rollback to a version that is not answering reads its files first: 15 MB here, and at the same
+#   speed a dozen seconds for 16 GB.
 
 # %% [markdown]
 # ## Sources
@@ -742,8 +776,8 @@ cost(requests_per_day=1e6, share=0.05, holdout=0.05)
 #   with a small chance, at any time.
 # - Waudby-Smith and Ramdas (2020), *Estimating means of bounded random variables by betting*, arXiv
 #   2010.09686; Turner, Ly and Grünwald (2021), *Generic e-variables for exact sequential k-sample
-#   tests*, arXiv 2106.02693: the bets inside the monitor. The package `ville` agrees with them in
-#   the tests.
+#   tests*, arXiv 2106.02693; Turner and Grünwald (2022), arXiv 2203.09785, for a difference with a
+#   margin: the bets inside the monitor.
 # - Lindon and Malek (2020), *Anytime-valid inference for multinomial count data*, arXiv 2011.03567:
 #   sample-ratio mismatch, watched in the same way.
 # - Chen et al. (2023), *Punica*, arXiv 2310.18547: requests for several adapters in one batch.

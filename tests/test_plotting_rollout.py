@@ -61,7 +61,8 @@ FIGURES = {
     "noted": lambda: plot.harm_by_category(events(), notes={"facts": "as before", "howto": "x"}),
 }
 SAYS = {
-    "alarms": ["of 4 harmless", "peeked at 75.0 percent, monitor 25.0 percent", "once 25.0"],
+    "alarms": ["of 4 rollouts at the margin", "peeked at 75.0 percent, monitor 25.0 percent",
+               "once 25.0"],
     "path": ["1 percent from hour 0, 5 percent from hour 1, 25 percent from hour 2",
              "At hour 4 it said roll back", "1.25 to 6.50 points"],
     "one look": ["At hour 1 it said hold", "difference not yet known"],

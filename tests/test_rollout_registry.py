@@ -162,22 +162,38 @@ def test_a_live_version_that_is_rolled_back_gives_way_to_the_one_before(registry
 
 
 def test_a_rollback_that_is_overtaken_looks_again(registry, base, monkeypatch):
-    """While it reads the files, somebody lets the candidate go live."""
+    """While it reads the files of the version to go back to, somebody puts a candidate up."""
     live(registry, "v1", base)
-    staged(registry, "v2", base)
+    live(registry, "v2", base)
+    version = new(registry, "v3", base)
+    registry.admit("v3", ship(version))
     other, verify, asked = Registry(registry.store.path), registry.verify, []
 
     def overtaken(name):
         asked.append(name)
         if len(asked) == 1:
-            other.go_live("v2")
+            other.stage("v3", 0.05)
         return verify(name)
 
     monkeypatch.setattr(registry, "verify", overtaken)
     done = registry.rollback("harm")
-    assert (done.rolled_back, done.live, asked) == ("v2", "v1", ["v1", "v1"])
-    assert registry.state().live.name == "v1" and registry.version("v2").state == "rolled back"
+    assert (done.rolled_back, done.live, asked) == ("v3", "v2", ["v1", "v2"])
+    assert registry.state().live.name == "v2" and registry.version("v3").state == "rolled back"
     other.close()
+
+
+def test_a_candidate_is_gone_before_large_files_are_read(registry, base, monkeypatch):
+    live(registry, "v1", base)
+    staged(registry, "v2", base)
+    verify, found = registry.verify, []
+
+    def slow(name):
+        found.append((name, registry.version("v2").state))
+        return verify(name)
+
+    monkeypatch.setattr(registry, "verify", slow)
+    assert registry.rollback("harm").checked > 0
+    assert found == [("v1", "rolled back")]
 
 
 def test_after_a_rollback_another_report_is_asked_for(registry, base):

@@ -23,7 +23,7 @@ DARK = "#333333"
 
 
 def false_alarms(alarms: Alarms) -> Picture:
-    """The share of harmless rollouts that each test has rolled back, over answers seen.
+    """The share of rollouts at the margin that each test has rolled back, over answers seen.
 
     Args:
         alarms: see `helpers.rollout.alarms.false_alarms`.
@@ -46,7 +46,7 @@ def false_alarms(alarms: Alarms) -> Picture:
     count = len(next(iter(alarms.at.values())))
     return finish(
         figure,
-        f"Share of {count} harmless rollouts with a false alarm, over answers seen. After "
+        f"Share of {count} rollouts at the margin with a false alarm, over answers seen. After "
         f"{alarms.answers:,} answers: {', '.join(told)}. Alpha is {level:g} percent.",
     )
 
@@ -95,7 +95,8 @@ def confidence_path(looks: Sequence[tuple[float, float, Look]], margin: float) -
             clip_on=False)  # fmt: skip
     label_point(ax, (hours[-1], place), f"{last.verdict}, hour {hours[-1]:g}", "black", FONT_SIZE)
     ax.set(xlim=(min(0.0, hours[0]), hours[-1]), ylim=(low, high))
-    ax.set_xlabel("hours since the rollout began; at the dotted lines, the share of the users")
+    shares = "; at the dotted lines, the share of the users" if len(told) > 1 else ""
+    ax.set_xlabel(f"hours since the rollout began{shares}")
     ax.set_ylabel("candidate's harm less control's\n(points not ruled out)")
     return finish(
         figure,

@@ -213,7 +213,8 @@ class Registry:
 
         The candidate is taken back if there is one. Otherwise the live version is, and the one that
         was live before it answers again; where there was none, the base does by itself. Before
-        that version gets the users, its files are read and compared with their digests.
+        that version gets the users, its files are read and compared with their digests. A live
+        version that keeps them is read when the candidate is gone.
 
         Raises:
             NotAllowed: nothing is staged or live.
@@ -232,13 +233,10 @@ class Registry:
         started = clocks.perf_counter()
         while True:
             leaving, target, live = self._way_back(self._standings())
-            checked, damage = 0, ""
-            try:
-                checked = self.verify(target) if target else 0
-            except Damaged as error:
-                if target != live:
-                    raise
-                damage = str(error)  # it is answering: taking the candidate away helps all the same
+            # Who answers all the time is read afterwards: reading takes as long as the files are
+            # large, and until the line is written the candidate goes on.
+            takes_over = target is not None and target != live
+            checked = self.verify(target) if takes_over else 0
             now = self.clock()
             with self._told(leaving, "roll back", "rolled back"), self.store.writing() as db:
                 standings = self._standings()
@@ -248,10 +246,15 @@ class Registry:
                     db, now, "roll back", leaving, standings[leaving].state, "rolled back",
                     reason=reason, kept_until=self._keep(now),
                 )  # fmt: skip
-                if target and target != live:
+                if takes_over:
                     told = f"instead of {leaving}"
                     self._write(db, now, "roll back", target, "standby", "live", 1.0, told)
-            seconds = clocks.perf_counter() - started
+            seconds, damage = clocks.perf_counter() - started, ""
+            if target and not takes_over:
+                try:
+                    checked = self.verify(target)
+                except Damaged as error:
+                    damage = str(error)  # without the candidate, users are better off all the same
             return Rollback(leaving, target, seconds, checked, reason, damage)
 
     @staticmethod

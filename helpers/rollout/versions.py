@@ -69,7 +69,8 @@ class Rollback:
     Attributes:
         rolled_back: the version that no longer answers.
         live: the version that answers everybody now; None for the base by itself.
-        seconds: from the call until it was on the disk, the check of the digests included.
+        seconds: from the call until it was on the disk; where another version gets the users, with
+            the check of its files.
         checked: how many files were read and compared with their digests.
         damage: empty, or what is wrong with the files of a version that was answering all the
             time. It goes on answering from memory; mend its files before the server restarts.
