@@ -716,7 +716,7 @@ for what in (lambda: registry.verify("careful-1"),
         print(what())
     except Exception as error:
         print(f"{type(error).__name__}: {error}\n")
-shutil.copyfile(work / "kept.safetensors", adapter)
+_ = shutil.copyfile(work / "kept.safetensors", adapter)
 # %%
 with hold(store):
     try:
