@@ -393,11 +393,12 @@ Markdown(hasty.log.read_text(encoding="utf-8"))
 from dataclasses import replace
 
 from helpers.audit import audit
+from helpers.paths import DATA
 from helpers.snapshots import Snapshot
 
 folder = work / "runs" / "careful-1"
 before, after = Snapshot.load(folder / "baseline" / "judge"), Snapshot.load(folder / "judge")
-shop = CapabilityMap.load("../data/capability_map.yaml")
+shop = CapabilityMap.load(DATA / "capability_map.yaml")
 for candidates in (1, 2, 5, 10):
     report = audit(before, after, replace(shop, alpha=shop.alpha / candidates))
     print(f"candidates counted: {candidates:2}  {report.decision}")
