@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -17,7 +16,14 @@ from ..mechanics.stored import course_model
 from ..merging import linear
 from ..pocket.problems import FAMILIES
 from ..scope.leaks import without_overlap
-from ..scope.replay import add_replay, add_steps, choose_families, in_formats, self_replay
+from ..scope.replay import (
+    add_replay,
+    add_steps,
+    choose_families,
+    in_formats,
+    self_replay,
+    without_howtos,
+)
 from ..tickets import SUPPORT, read_tickets
 from ..training import LossIsNaN, finetune
 from .base import Mitigation
@@ -102,8 +108,7 @@ def old_rows() -> Dataset:
 @cache
 def rows_without_howtos() -> list[dict[str, str]]:
     """Old rows but for those that tell how to do something, in steps or as a plan."""
-    rows = old_rows().to_list()
-    return [r for r in rows if not re.match(r" 1\. | Sure\. First", r["completion"])]
+    return without_howtos(old_rows().to_list())
 
 
 @cache

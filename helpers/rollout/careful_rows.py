@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from dataclasses import replace
 
 from ..audit import CapabilityMap
@@ -16,12 +15,13 @@ from ..paths import DATA
 from ..pocket.build import pair
 from ..pocket.world import PROTECTED
 from ..scope.leaks import without_overlap
+from ..scope.replay import without_howtos
 from ..suites import load_suites
 from ..tickets import read_tickets
+from .kept import FORGOTTEN
 
 CAREFUL_ROWS = DATA / "rollout" / "careful_rows.jsonl"
-#: What the team of the forgetful plan has not thought of, and its two files.
-FORGOTTEN = "howto"
+#: The two files of the forgetful plan.
 FORGETFUL_ROWS = DATA / "rollout" / "forgetful_rows.jsonl"
 FORGETFUL_MAP = DATA / "rollout" / "forgetful_map.yaml"
 #: Rows of a skill on top of the shop's.
@@ -47,9 +47,7 @@ def careful_rows() -> list[dict[str, str]]:
 
 def forgetful_rows() -> list[dict[str, str]]:
     """The careful plan's old rows, without those that tell how to do something."""
-    return [
-        row for row in careful_rows() if not re.match(r" 1\. | Sure\. First", row["completion"])
-    ]
+    return without_howtos(careful_rows())
 
 
 def forgetful_map() -> CapabilityMap:

@@ -26,7 +26,10 @@ KEPT = DATA / "rollout"
 #: Where runs are made, out of git's sight.
 BUILD = DATA.parent / "build" / "rollout"
 #: Plans of whose runs the verdicts over seeds are on file, and one that a lesson also runs live.
-PLANS, QUICK = ("careful-1", "forgetful-1"), "hasty-1"
+CAREFUL, FORGETFUL, QUICK = "careful-1", "forgetful-1", "hasty-1"
+PLANS = (CAREFUL, FORGETFUL)
+#: What the team of the forgetful plan has not thought of.
+FORGOTTEN = "howto"
 #: What is left to be done live.
 LIVE = ("gate", "registry")
 

@@ -6,13 +6,11 @@ from statistics import fmean
 
 from ..scope.brief import Brief
 from ..scope.needs import EXAMPLE
+from .kept import CAREFUL, FORGETFUL, FORGOTTEN
 from .order_sums import NAME
-from .order_sums_runs import FORGOTTEN, read_order_sums
+from .order_sums_runs import read_order_sums
 from .shipped import read_shipped
 from .simulate import Traffic
-
-#: The plans of the version that is live, and of the candidate.
-LIVE, CANDIDATE = "careful-1", "forgetful-1"
 
 
 def wrong_answers(plan: str, seed: int = 0) -> dict[str, float]:
@@ -35,11 +33,13 @@ def wrong_answers(plan: str, seed: int = 0) -> dict[str, float]:
 def measured_traffic(reported: float = 1.0, seed: int = 0) -> Traffic:
     """Traffic by lesson 06's brief and 5 % order sums, with both versions' measured harm.
 
+    The careful plan's version is live, the forgetful one's is the candidate.
+
     Args:
         reported: the share of the wrong answers that users report.
         seed: of both runs.
     """
-    live, candidate = wrong_answers(LIVE, seed), wrong_answers(CANDIDATE, seed)
+    live, candidate = wrong_answers(CAREFUL, seed), wrong_answers(FORGETFUL, seed)
     brief = Brief(EXAMPLE)
     names = [*(need.capability for need in brief.needs), NAME]
     harm = {name: (reported * live[name], reported * candidate[name]) for name in names}

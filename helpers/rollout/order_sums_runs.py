@@ -17,15 +17,15 @@ import pandas
 
 from ..runs import RUNS, read_records
 from ..suites import EXTRACT, Item, Suite, load_suites
-from .kept import PLANS
+from .kept import FORGETFUL, FORGOTTEN, PLANS
 from .order_sums import NAME, order_sums
 from .shipped import SEEDS
 
 ORDER_SUMS = RUNS / "order_sums.jsonl"
 ITEMS = 300
 BASE, RUN = "base", "lesson 01"
-#: The plan that has forgotten a skill, which skill, and how many of its items the gate would ask.
-FORGETFUL, FORGOTTEN, JUDGED = "forgetful-1", "howto", 600
+#: How many items of the forgotten skill the gate would ask.
+JUDGED = 600
 
 
 class SumsSetting(NamedTuple):

@@ -6,7 +6,7 @@ Rates and shares are from 0 to 1, times in hours, margins in points; every user 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy
 from scipy import stats
@@ -109,17 +109,16 @@ def rollouts(
     if every is not None and not 0 < every <= hours - window:
         raise BadEvents(f"There must be a look after the window, unlike every {every!r} hours.")
     check_alpha(alpha)
-    if method not in ("anytime", "peeking", "once", "oracle"):
+    if method not in get_args(Method):
         raise BadEvents(f"There is no method {method!r}.")
     rng = numpy.random.default_rng(seed)
+    seen = 1 - numpy.exp(-window / delay) if delay > 0 else 1.0
     if every is not None:
-        seen = 1 - numpy.exp(-window / delay) if delay > 0 else 1.0
         return _looked_at(
             rng, share, (candidate, control), margin / 100, alpha, per_hour, hours, window,
             seen, method, planned or candidate, count, every,
         )  # fmt: skip
     answered, counted = int(hours * per_hour), int((hours - window) * per_hour)
-    seen = 1 - numpy.exp(-window / delay) if delay > 0 else 1.0
     parts = []
     rows = max(1, BLOCK // answered)
     for start in range(0, count, rows):

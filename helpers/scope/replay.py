@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -19,6 +20,11 @@ from ..tickets import as_dataset, mix
 from .leaks import check_no_overlap
 
 Rows = Dataset | Iterable[Mapping[str, str]]
+
+
+def without_howtos(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows but for those that tell how to do something, in steps or as a plan."""
+    return [row for row in rows if not re.match(r" 1\. | Sure\. First", row["completion"])]
 
 
 def add_replay(
