@@ -383,11 +383,10 @@ Markdown(hasty.log.read_text(encoding="utf-8"))
 #
 # ### How `careful-1` came to its SHIP
 #
-# Not at the first try. With the shop's old rows alone the gate could not tell: lists had fallen
-# from 91.5 to 87.8, and support stood at 90 with its lower end below 85. More rows of lists and
-# refusals went in. By then some ten recipes had been looked at on items that partly judge too, and
-# lesson 05 says what that is worth. So count them: with alpha shared among candidates, does it
-# still ship?
+# Not at the first try. With the shop's old rows alone the gate could not tell about lists and
+# support, so more rows of lists and refusals went in. By then some ten recipes had been looked at
+# on items that partly judge too, and lesson 05 says what that is worth. So count them: with alpha
+# shared among candidates, does it still ship?
 
 # %%
 from dataclasses import replace
@@ -767,8 +766,8 @@ cost(requests_per_day=1e6, share=0.05, holdout=0.05)
 # - The same early users get every candidate, as long as the key stays. Change it between rollouts,
 #   or the burnt report more the next time.
 # - Categories are guessed from suites that resemble this traffic. Real wording lands elsewhere.
-# - A rollback to a version that is not answering reads its files first: 15 MB here, and at the same
-#   speed a dozen seconds for 16 GB.
+# - A rollback to a version that is not answering reads its files first, which takes as long as they
+#   are large. A candidate is gone before that.
 
 # %% [markdown]
 # ## Sources
